@@ -1,0 +1,32 @@
+"""Which text is trained and evaluated on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.config.setting import setting
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    source: str = setting(
+        "python_stdlib",
+        help="python_stdlib (the interpreter's own library) or local",
+        options=("python_stdlib", "local"),
+    )
+    path: str | None = setting(
+        None, help="local .txt, .jsonl(.gz) or .parquet: a file, or a folder with train.* and valid.*"
+    )
+    text_field: str = setting("text", help="field of a JSONL or parquet record that holds the document")
+    valid_fraction: float = setting(
+        0.03, help="share of documents held out by hash, when no valid file is given", above=0, high=0.5
+    )
+    max_train_bytes: int | None = setting(
+        None, help="stop reading the training part after this many UTF-8 bytes", low=1
+    )
+    max_valid_bytes: int | None = setting(
+        None, help="stop reading the held-out part after this many UTF-8 bytes", low=1
+    )
+    cache_dir: str = setting(
+        "outputs/cache", help="where packed tokens and trained tokenizers are kept", affects_results=False
+    )

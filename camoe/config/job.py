@@ -1,0 +1,19 @@
+"""What run.py does with the composed configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.config.setting import setting
+
+JOBS = ("train", "evaluate", "generate")
+
+
+@dataclass(kw_only=True)
+class JobConfig:
+    name: str = setting("train", help="train, evaluate or generate", options=JOBS)
+    run: str | None = setting(None, help="run folder to read (evaluate and generate)")
+    prompt: str = setting("def ", help="text that the sampled continuation starts from")
+    sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
+    temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)
+    top_p: float = setting(0.9, help="nucleus sampling mass", above=0, high=1)

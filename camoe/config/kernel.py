@@ -1,0 +1,15 @@
+"""Where and how the arithmetic runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.config.setting import setting
+
+
+@dataclass(kw_only=True)
+class KernelConfig:
+    wkv: str = setting("auto", help="backend of the WKV-7 recurrence", options=("auto", "chunked", "reference"))
+    chunk_len: int = setting(16, help="tokens per chunk of the chunked backend", low=1, high=64)
+    device: str = setting("auto", help="auto, cpu or cuda", options=("auto", "cpu", "cuda"))
+    threads: int = setting(0, help="torch threads; 0 leaves torch's own choice", low=0)

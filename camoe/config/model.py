@@ -1,0 +1,31 @@
+"""Scale of the language model: width, depth and the low-rank bridge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.config.refusal import ConfigError
+from camoe.config.setting import setting
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    n_embd: int = setting(128, help="channels C of the residual stream", low=1)
+    n_layer: int = setting(4, help="blocks L", low=1)
+    head_size: int = setting(32, help="channels N of one WKV-7 head: 16, 32, 64 or 128", low=1)
+    tie_embeddings: bool = setting(True, help="head shares the embedding matrix; logits scaled by C^-1/2")
+    prefix_len: int = setting(8, help="rows P of the prefix a Transformer expert attends to", low=1)
+    low_rank: int = setting(16, help="rank r of the bridge from the RWKV state to the prefix", low=1)
+    deep_embed_attention: bool = setting(False, help="add DeepEmbedAttention beside TimeMix in every block")
+    deep_embed_shared: bool = setting(True, help="all layers share the DeepEmbed tables k_emb and v_emb")
+    deep_embed_query_dim: int = setting(256, help="query width of DeepEmbedAttention", low=1)
+    deep_embed_cache_dim: int = setting(32, help="width of the cached key and value latents", low=1)
+
+    def __post_init__(self) -> None:
+        if self.head_size not in (16, 32, 64, 128):
+            raise ConfigError(f"model.head_size: {self.head_size} is not allowed; must be 16, 32, 64 or 128")
+        if self.n_embd % self.head_size:
+            raise ConfigError(
+                f"model.n_embd: {self.n_embd} is not a multiple of model.head_size {self.head_size}; "
+                f"nearest is {max(1, round(self.n_embd / self.head_size)) * self.head_size}"
+            )

@@ -1,0 +1,26 @@
+"""The optimiser and the learning-rate schedule around the phases' multipliers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.config.refusal import ConfigError
+from camoe.config.setting import setting
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig:
+    kind: str = setting("adamw", help="update rule", options=("adamw",))
+    beta1: float = setting(0.9, help="decay of the first moment", low=0, high=1)
+    beta2: float = setting(0.99, help="decay of the second moment", low=0, high=1)
+    eps: float = setting(1e-10, help="added to the root of the second moment", above=0)
+    weight_decay: float = setting(0.1, help="decoupled weight decay, matrices only", low=0)
+    grad_clip: float = setting(1.0, help="largest global gradient norm; 0 switches clipping off", low=0)
+    warmup_steps: int = setting(10, help="linear warm-up, optimiser steps", low=0)
+    decay: str = setting("linear", help="shape of the final decay", options=("none", "linear", "cosine"))
+    decay_fraction: float = setting(0.5, help="share of the run, at its end, over which the rate decays", low=0, high=1)
+    final_ratio: float = setting(0.1, help="learning rate at the very end, as a share of the base rate", low=0, high=1)
+
+    def __post_init__(self) -> None:
+        if self.beta1 >= 1 or self.beta2 >= 1:
+            raise ConfigError(f"optimizer.beta1, optimizer.beta2: {self.beta1}, {self.beta2}; both must be below 1")

@@ -1,0 +1,65 @@
+"""The schedule of training phases: what learns, whether the market bids and settles, on which data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from camoe.config.refusal import ConfigError
+from camoe.config.setting import setting
+
+OBJECTIVES = ("language_model", "instruction", "preference")
+PARAMETER_GROUPS = (
+    "rwkv_backbone",
+    "router_gate",
+    "rwkv_experts",
+    "transformer_experts",
+    "bridge",
+    "critic",
+    "embedding_head",
+)
+
+
+@dataclass(kw_only=True)
+class PhaseConfig:
+    """One phase; a multiplier of 0 freezes its parameter group."""
+
+    steps: int = setting(0, help="optimiser steps; 0 leaves the phase out", low=0)
+    rwkv_backbone: float = setting(1.0, help="learning-rate multiplier", low=0)
+    router_gate: float = setting(1.0, help="learning-rate multiplier", low=0)
+    rwkv_experts: float = setting(1.0, help="learning-rate multiplier", low=0)
+    transformer_experts: float = setting(1.0, help="learning-rate multiplier", low=0)
+    bridge: float = setting(1.0, help="learning-rate multiplier", low=0)
+    critic: float = setting(1.0, help="learning-rate multiplier", low=0)
+    embedding_head: float = setting(1.0, help="learning-rate multiplier", low=0)
+    market_bids: bool = setting(True, help="capital takes part in the election")
+    market_settles: bool = setting(True, help="capital is updated once per optimiser step")
+    objective: str = setting("language_model", help="what is minimised", options=OBJECTIVES)
+    data_profile: str = setting("pretrain", help="data mixture of this phase")
+
+    def multipliers(self) -> dict[str, float]:
+        """Learning-rate multiplier by parameter group."""
+        return {group: getattr(self, group) for group in PARAMETER_GROUPS}
+
+
+@dataclass(kw_only=True)
+class PhaseScheduleConfig:
+    """Phases by name, run in the order written."""
+
+    schedule: dict[str, PhaseConfig] = field(
+        default_factory=dict, metadata={"help": "phases by name, run in the order written"}
+    )
+
+    def __post_init__(self) -> None:
+        for name, phase in self.schedule.items():
+            if phase.steps and phase.objective != "language_model":
+                raise ConfigError(
+                    f"phase.schedule.{name}.steps: {phase.steps} steps with objective {phase.objective}, which cannot "
+                    "be trained yet; must be 0, or set its objective to language_model"
+                )
+            if phase.steps and not any(phase.multipliers().values()):
+                raise ConfigError(f"phase.schedule.{name}: every learning-rate multiplier is 0, so nothing would learn")
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole schedule."""
+        return sum(phase.steps for phase in self.schedule.values())

@@ -1,0 +1,41 @@
+"""Refusing bad input: one line that says what, where, what is allowed and the nearest match."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_CODE = 2
+
+
+class ConfigError(ValueError):
+    """A mistake of the user's; its text is the one line that is shown."""
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like `word`, or None when nothing is near."""
+    found = difflib.get_close_matches(str(word), [str(c) for c in candidates], n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def not_an_option(path: str, value: object, options: Iterable[str], noun: str = "option") -> ConfigError:
+    """'router: no option 'dual_pth'; did you mean dual_path? (allowed: dual_path, market_only)'."""
+    options = sorted(options)
+    near = nearest(str(value), options)
+    hint = f"; did you mean {near}?" if near else ";"
+    return ConfigError(f"{path}: no {noun} '{value}'{hint} (allowed: {', '.join(options)})")
+
+
+def no_such_setting(path: str, known: Iterable[str]) -> ConfigError:
+    """'economy.tax_rat: no such setting; did you mean economy.tax_rate?'."""
+    parent, _, name = path.rpartition(".")
+    known = sorted(known)
+    near = nearest(name, known)
+    prefix = f"{parent}." if parent else ""
+    hint = f"did you mean {prefix}{near}?" if near else f"known here: {', '.join(known) or 'nothing'}"
+    return ConfigError(f"{path}: no such setting; {hint}")
+
+
+def out_of_range(path: str, value: object, allowed: str) -> ConfigError:
+    """'model.n_layer: 0 is not allowed; must be at least 1'."""
+    return ConfigError(f"{path}: {value!r} is not allowed; must be {allowed}")

@@ -1,0 +1,81 @@
+"""The whole configuration of one run: every group together, and the rules that span groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from camoe.config.data import DataConfig
+from camoe.config.economy import EconomyConfig, V21Config
+from camoe.config.experts import ExpertsConfig
+from camoe.config.job import JobConfig
+from camoe.config.kernel import KernelConfig
+from camoe.config.model import ModelConfig
+from camoe.config.optimizer import OptimizerConfig
+from camoe.config.phase import PhaseScheduleConfig
+from camoe.config.refusal import ConfigError
+from camoe.config.router import RouterConfig
+from camoe.config.setting import setting
+from camoe.config.tokenizer import TokenizerConfig
+from camoe.config.tracking import TrackingConfig
+from camoe.config.train import TrainConfig
+
+
+@dataclass(kw_only=True)
+class SeedsConfig:
+    """Three independent sources of chance, so that arms can be paired on some of them."""
+
+    init: int = setting(0, help="initial weights", low=0)
+    data: int = setting(0, help="order of the training sequences", low=0)
+    router_noise: int = setting(0, help="noise of the election", low=0)
+
+
+def _group(schema: type[Any], help: str, affects_results: bool = True) -> Any:
+    return field(default_factory=schema, metadata={"help": help, "affects_results": affects_results})
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """One run. Every field is a group of `conf/`, or a value that belongs to none."""
+
+    model: ModelConfig = _group(ModelConfig, "scale of the language model")
+    experts: ExpertsConfig = _group(ExpertsConfig, "expert mix of every layer")
+    router: RouterConfig = _group(RouterConfig, "how winners are elected and weighed")
+    economy: EconomyConfig = _group(EconomyConfig, "the market's arithmetic and constants")
+    phase: PhaseScheduleConfig = _group(PhaseScheduleConfig, "schedule of training phases")
+    data: DataConfig = _group(DataConfig, "text to train and evaluate on")
+    tokenizer: TokenizerConfig = _group(TokenizerConfig, "from text to token ids")
+    optimizer: OptimizerConfig = _group(OptimizerConfig, "update rule and learning-rate schedule")
+    train: TrainConfig = _group(TrainConfig, "batch shape, base rate, evaluation and checkpoint intervals")
+    kernel: KernelConfig = _group(KernelConfig, "where and how the arithmetic runs")
+    job: JobConfig = _group(JobConfig, "what run.py does", affects_results=False)
+    tracking: TrackingConfig = _group(TrackingConfig, "where metrics go", affects_results=False)
+    seeds: SeedsConfig = _group(SeedsConfig, "seeds of initial weights, data order and router noise")
+    seed: int = setting(0, help="sets all three seeds", low=0, affects_results=False)
+    name: str = setting("camoe", help="short name in the run folder and in MLflow", affects_results=False)
+    output_dir: str = setting("outputs", help="where run folders are made", affects_results=False)
+    resume: str | None = setting(
+        None, help="run folder to go on with; its own configuration is used", affects_results=False
+    )
+
+    def __post_init__(self) -> None:
+        self._check_enough_experts()
+        if self.phase.total_steps < 1:
+            raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")
+        if self.router.kind == "market_only" and self.economy.kind == "off":
+            raise ConfigError(
+                "router.kind: market_only bids with capital, but economy.kind off has none; "
+                "choose router=dual_path or economy=v18, v21, pilot"
+            )
+
+    def _check_enough_experts(self) -> None:
+        experts, winners = self.experts.total, self.router.top_k
+        if winners > experts:
+            raise ConfigError(
+                f"router.top_k: {winners} winners among {experts} experts (group experts); at most {experts}"
+            )
+        if isinstance(self.economy, V21Config) and winners == experts:
+            raise ConfigError(
+                f"router.top_k: {winners} of {experts} experts (group experts) leaves no runner-up to set the Vickrey "
+                f"price of economy.kind v21; at most {experts - 1}, or economy=off"
+            )

@@ -1,0 +1,63 @@
+"""One configuration value: its default, its one-line meaning, and the limits it is checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import Field, field
+from typing import Any
+
+
+def setting(
+    default: Any = None,
+    *,
+    help: str,
+    factory: Callable[[], Any] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    options: tuple[str, ...] | None = None,
+    affects_results: bool = True,
+) -> Any:
+    """A dataclass field that knows its meaning and its limits.
+
+    `low`/`high` are inclusive, `above` is exclusive, `options` lists the allowed strings. `affects_results=False`
+    keeps the value (or the whole group it holds) out of the run's signature.
+    """
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "above": above,
+        "options": options,
+        "affects_results": affects_results,
+    }
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def allowed_range(definition: Field[Any]) -> str:
+    """The limits of a field in words, for a refusal: 'at least 1', 'above 0 and at most 1', ..."""
+    limits = definition.metadata
+    words = []
+    if limits.get("above") is not None:
+        words.append(f"above {limits['above']:g}")
+    if limits.get("low") is not None:
+        words.append(f"at least {limits['low']:g}")
+    if limits.get("high") is not None:
+        words.append(f"at most {limits['high']:g}")
+    return " and ".join(words)
+
+
+def within_limits(definition: Field[Any], value: Any) -> bool:
+    """Whether a number lies inside the limits of its field; values without limits always do."""
+    limits = definition.metadata
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return True
+    if value != value:  # not a number
+        return False
+    return (
+        (limits.get("above") is None or value > limits["above"])
+        and (limits.get("low") is None or value >= limits["low"])
+        and (limits.get("high") is None or value <= limits["high"])
+    )

@@ -1,0 +1,16 @@
+"""Where metrics go: always metrics.jsonl in the run folder, and MLflow when wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.config.setting import setting
+
+
+@dataclass(kw_only=True)
+class TrackingConfig:
+    mlflow: bool = setting(True, help="record the run in MLflow")
+    uri: str | None = setting(None, help="tracking URI; default MLFLOW_TRACKING_URI, else mlflow.db beside run.py")
+    experiment: str = setting("camoe", help="MLflow experiment")
+    log_every: int = setting(10, help="optimiser steps between records", low=1)
+    every_series: bool = setting(False, help="send per-layer and per-expert series to MLflow too, not only to the file")

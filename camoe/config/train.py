@@ -1,0 +1,26 @@
+"""Batch shape, base rate, and how often a run evaluates and saves itself. Set by the model preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.config.setting import setting
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    base_lr: float = setting(1e-3, help="learning rate before phase multipliers and schedule", above=0)
+    ctx_len: int = setting(256, help="tokens T of one training sequence", low=2)
+    micro_batch: int = setting(8, help="sequences per forward pass", low=1)
+    grad_accum: int = setting(1, help="micro-batches per optimiser step", low=1)
+    gradient_checkpointing: bool = setting(False, help="recompute each block in the backward pass to save memory")
+    self_check: bool = setting(
+        True, help="prove at the start that every loss term and the gate have gradients", affects_results=False
+    )
+    eval_every: int = setting(
+        50, help="optimiser steps between evaluations on a fixed part of the held-out text", low=1
+    )
+    eval_sequences: int = setting(16, help="held-out sequences of those evaluations; the final one reads all", low=1)
+    checkpoint_every: int = setting(50, help="optimiser steps between checkpoints", low=1, affects_results=False)
+    keep_checkpoints: int = setting(2, help="newest checkpoints kept", low=2, affects_results=False)
+    max_skipped_steps: int = setting(10, help="stop after this many steps skipped for a non-finite loss", low=0)
