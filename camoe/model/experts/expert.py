@@ -1,0 +1,40 @@
+"""The one interface of an expert: it turns the hidden vectors of the tokens it serves into outputs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ExpertContext:
+    """What an expert may know about the n tokens it serves, beside their hidden vectors.
+
+    previous: [n,C] hidden vectors of the tokens before them in the sequence (zero at a start without state).
+    prefix: [n,P,C] rows made from the RWKV state by the bridge; None when no expert of the mix attends to it.
+    """
+
+    previous: Tensor
+    prefix: Tensor | None = None
+
+
+class Expert(nn.Module, ABC):
+    """Maps h [n,C] to [n,C], token by token; knows its size and cost."""
+
+    needs_prefix: bool = False
+
+    @abstractmethod
+    def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
+        """Outputs [n,C] for the n tokens served."""
+
+    @property
+    def num_params(self) -> int:
+        """Stored parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    @abstractmethod
+    def flops_per_token(self) -> int:
+        """Forward floating-point operations for one token; a multiply-add counts two."""
