@@ -1,0 +1,24 @@
+"""Options of the whole suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+DEFAULT_GOLDEN_DIR = Path(__file__).resolve().parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden-dir",
+        type=Path,
+        default=DEFAULT_GOLDEN_DIR,
+        help="folder whose golden array files (wkv7_*, tmix_*, cmix_*, market_*) tests/golden checks",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder: Path = config.getoption("--golden-dir")
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--golden-dir: no such folder: {folder}")
