@@ -19,15 +19,15 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def not_an_option(path: str, value: object, options: Iterable[str], noun: str = "option") -> ConfigError:
-    """'router: no option 'dual_pth'; did you mean dual_path? (allowed: dual_path, market_only)'."""
+    """The refusal "router: no option 'dual_pth'; did you mean dual_path? (allowed: dual_path, market_only)"."""
     options = sorted(options)
     near = nearest(str(value), options)
-    hint = f"; did you mean {near}?" if near else ";"
+    hint = f"; did you mean {near}?" if near else ""
     return ConfigError(f"{path}: no {noun} '{value}'{hint} (allowed: {', '.join(options)})")
 
 
 def no_such_setting(path: str, known: Iterable[str]) -> ConfigError:
-    """'economy.tax_rat: no such setting; did you mean economy.tax_rate?'."""
+    """The refusal "economy.tax_rat: no such setting; did you mean economy.tax_rate?"."""
     parent, _, name = path.rpartition(".")
     known = sorted(known)
     near = nearest(name, known)
@@ -37,5 +37,5 @@ def no_such_setting(path: str, known: Iterable[str]) -> ConfigError:
 
 
 def out_of_range(path: str, value: object, allowed: str) -> ConfigError:
-    """'model.n_layer: 0 is not allowed; must be at least 1'."""
+    """The refusal "model.n_layer: 0 is not allowed; must be at least 1"."""
     return ConfigError(f"{path}: {value!r} is not allowed; must be {allowed}")

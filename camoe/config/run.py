@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +21,16 @@ from camoe.config.tokenizer import TokenizerConfig
 from camoe.config.tracking import TrackingConfig
 from camoe.config.train import TrainConfig
 
+LARGEST_SEED = 2**32 - 1  # what every random generator in use accepts
+
 
 @dataclass(kw_only=True)
 class SeedsConfig:
     """Three independent sources of chance, so that arms can be paired on some of them."""
 
-    init: int = setting(0, help="initial weights", low=0)
-    data: int = setting(0, help="order of the training sequences", low=0)
-    router_noise: int = setting(0, help="noise of the election", low=0)
+    init: int = setting(0, help="initial weights", low=0, high=LARGEST_SEED)
+    data: int = setting(0, help="order of the training sequences", low=0, high=LARGEST_SEED)
+    router_noise: int = setting(0, help="noise of the election", low=0, high=LARGEST_SEED)
 
 
 def _group(schema: type[Any], help: str, affects_results: bool = True) -> Any:
@@ -51,7 +54,7 @@ class RunConfig:
     job: JobConfig = _group(JobConfig, "what run.py does", affects_results=False)
     tracking: TrackingConfig = _group(TrackingConfig, "where metrics go", affects_results=False)
     seeds: SeedsConfig = _group(SeedsConfig, "seeds of initial weights, data order and router noise")
-    seed: int = setting(0, help="sets all three seeds", low=0, affects_results=False)
+    seed: int = setting(0, help="sets all three seeds", low=0, high=LARGEST_SEED, affects_results=False)
     name: str = setting("camoe", help="short name in the run folder and in MLflow", affects_results=False)
     output_dir: str = setting("outputs", help="where run folders are made", affects_results=False)
     resume: str | None = setting(
@@ -59,6 +62,8 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise ConfigError(f"name: '{self.name}' is not allowed; must be letters, digits, '.', '_' or '-'")
         self._check_enough_experts()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")

@@ -41,11 +41,11 @@ def allowed_range(definition: Field[Any]) -> str:
     limits = definition.metadata
     words = []
     if limits.get("above") is not None:
-        words.append(f"above {limits['above']:g}")
+        words.append(f"above {limits['above']:.12g}")
     if limits.get("low") is not None:
-        words.append(f"at least {limits['low']:g}")
+        words.append(f"at least {limits['low']:.12g}")
     if limits.get("high") is not None:
-        words.append(f"at most {limits['high']:g}")
+        words.append(f"at most {limits['high']:.12g}")
     return " and ".join(words)
 
 
@@ -54,8 +54,6 @@ def within_limits(definition: Field[Any], value: Any) -> bool:
     limits = definition.metadata
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
-    if value != value:  # not a number
-        return False
     return (
         (limits.get("above") is None or value > limits["above"])
         and (limits.get("low") is None or value >= limits["low"])

@@ -1,0 +1,157 @@
+"""After Hydra failed to compose: which word of the command line is to blame, said in one line.
+
+Runs only on failure, so that a correct command line pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from camoe.config.group_choice import check_group_override, visible
+from camoe.config.option_catalog import CONF
+from camoe.config.refusal import ConfigError, nearest
+from camoe.config.unknown_setting import unknown_setting
+from camoe.config.wrong_type import annotation_of, wrong_type
+
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError, AssertionError)
+
+
+def explain(error: Exception, arguments: Namespace) -> str:
+    """The refusal of the first override that does not fit; when none is to blame, `error` itself in one line."""
+    try:
+        _check_files(arguments)
+        overrides = [parse(text) for text in arguments.overrides]
+        if not arguments.multirun:
+            _check_no_sweep(overrides)
+        _check_each(overrides, _loader(arguments), arguments.config_name)
+    except ConfigError as refusal:
+        return str(refusal)
+    except HYDRA_ERRORS:
+        pass  # not the command line's fault: the composition's own words say more
+    return one_line(error)
+
+
+def parse(text: str) -> Override:
+    """Hydra's reading of one override; refuses what is none."""
+    try:
+        override = OverridesParser.create().parse_overrides([text])[0]
+        if override.key_or_group:
+            return override
+    except OverrideParseException:
+        if "=" not in text and not text.startswith("~"):
+            raise ConfigError(f"'{text}': not an override; write SETTING=VALUE or GROUP=OPTION, see --help") from None
+    raise ConfigError(
+        f"'{text}': cannot be read as SETTING=VALUE; quote a value with special characters, as in \"job.prompt='a: b'\""
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception and its cause say, joined into one line without Hydra's listings."""
+    said = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()]
+    kept: list[str] = []
+    for line in (line.strip() for line in said):
+        if line.startswith("Config search path"):
+            break
+        if line and not line.startswith(("object_type", "reference_type")) and line not in kept:
+            kept.append(line)
+    return "; ".join(kept) or type(error).__name__
+
+
+def _check_files(arguments: Namespace) -> None:
+    folders = [Path(arguments.config_path or CONF), *([Path(arguments.config_dir)] if arguments.config_dir else [])]
+    for flag, folder in zip(("--config-path", "--config-dir"), folders, strict=False):
+        if not folder.is_dir() and "://" not in str(folder):
+            raise ConfigError(f"{flag}: no folder '{folder}'")
+    name = arguments.config_name
+    if name and not any((folder / name).with_suffix(".yaml").is_file() for folder in folders):
+        near = nearest(name, [path.stem for folder in folders for path in folder.glob("*.yaml")])
+        hint = f"; did you mean {near}?" if near else f" in {', '.join(str(folder) for folder in folders)}"
+        raise ConfigError(f"--config-name: no configuration '{name}'{hint}")
+
+
+def _check_no_sweep(overrides: Sequence[Override]) -> None:
+    for override in overrides:
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{override.key_or_group}: several values ({override.get_value_string()}) but one run; "
+                "add -m to run each, or write [a,b] for a list"
+            )
+
+
+def _loader(arguments: Namespace) -> ConfigLoaderImpl:
+    search_path = create_config_search_path(str(Path(arguments.config_path or CONF).resolve()))
+    if arguments.config_dir:
+        search_path.prepend(
+            provider="command-line",
+            path=f"file://{Path(arguments.config_dir).resolve()}",
+            anchor=SearchPathQuery(provider="schema"),
+        )
+    return ConfigLoaderImpl(config_search_path=search_path)
+
+
+def _check_each(overrides: Sequence[Override], loader: ConfigLoaderImpl, config_name: str | None) -> None:
+    """Chooses the groups first, then sets one value after another until one does not fit."""
+    fixed = [override for override in overrides if not override.is_sweep_override()]
+    choices = []
+    for override in fixed:
+        options = visible(loader.get_group_options(override.key_or_group))
+        if options and not isinstance(override.value(), dict):
+            check_group_override(override, options)
+            choices.append(override)
+    lines = [override.input_line or "" for override in choices]
+    cfg = loader.load_configuration(config_name or "config", lines, RunMode.MULTIRUN)
+    for override in fixed:
+        if override not in choices:
+            _apply(override, cfg)
+
+
+def _apply(override: Override, cfg: DictConfig) -> None:
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        _check_known(override, cfg)
+        raise _misfit(override, cfg, error) from error
+
+
+def _check_known(override: Override, cfg: DictConfig) -> None:
+    """Refuses the first part of a dotted name that the composition does not have."""
+    node, path = cfg, ""
+    for part in override.key_or_group.split("."):
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"{override.key_or_group}: no such setting; {path} is a value and has no parts")
+        known = [str(key) for key in node if key != "hydra"]
+        if part not in node:
+            where = f"{path}.{part}" if path else part
+            if (override.is_add() or override.is_force_add()) and path == "phase.schedule":
+                raise ConfigError(
+                    f"{override.key_or_group}: add a phase whole, as in '+{path}={{{part}: {{steps: 100}}}}'"
+                )
+            raise unknown_setting(where, known)
+        node, path = node._get_node(part), f"{path}.{part}" if path else part  # type: ignore[assignment]
+
+
+def _misfit(override: Override, cfg: DictConfig, error: Exception) -> ConfigError:
+    """The refusal of an override whose name is known."""
+    key, value = override.key_or_group, override.value()
+    parent, _, name = key.rpartition(".")
+    annotation = annotation_of(OmegaConf.select(cfg, parent) if parent else cfg, name)
+    if override.is_delete():
+        return ConfigError(f"~{key}: cannot be deleted; give it a value instead")
+    if override.is_add() and not isinstance(value, (dict, list)):
+        return ConfigError(f"{key}: is there already; write {(override.input_line or '').lstrip('+')}")
+    if annotation is None or isinstance(value, dict):
+        cause = error.__cause__ or error
+        return ConfigError(f"{getattr(cause, 'full_key', None) or key}: {str(cause).splitlines()[0]}")
+    return wrong_type(key, value, annotation)

@@ -1,0 +1,31 @@
+"""Makes our schema, our search path and our help known to Hydra; done once per process, before it composes."""
+
+from __future__ import annotations
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf
+
+from camoe.config.economy import EconomyConfig, V18Config, V21Config
+from camoe.config.run import RunConfig
+from camoe.config.search_path import SweepFolder, SweepFolderOnSearchPath
+
+ECONOMY_SCHEMAS: dict[str, type[EconomyConfig]] = {"off": EconomyConfig, "v18": V18Config, "v21": V21Config}
+
+
+def register_with_hydra() -> None:
+    """Idempotent: names registered before are replaced by the same."""
+    store = ConfigStore.instance()
+    store.store(name="run_config", node=RunConfig, provider="camoe")
+    for kind, schema in ECONOMY_SCHEMAS.items():
+        store.store(group="economy", name=f"_{kind}", node=schema, provider="camoe")
+    Plugins.instance().register(SweepFolder)
+    Plugins.instance().register(SweepFolderOnSearchPath)
+    OmegaConf.register_new_resolver("command_help", _command_help, replace=True)
+
+
+def _command_help(*, _root_: DictConfig) -> str:
+    from camoe.config.command_help import command_help
+
+    # Hydra fills $NAME in its help template, so a dollar of ours is written twice
+    return command_help(_root_.hydra.runtime.choices).replace("$", "$$")

@@ -1,0 +1,30 @@
+"""The identity of a run: what it would compute, not where it writes or what it is called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+DIGITS = 10
+
+
+def signature(config: Any) -> str:
+    """Hash, 10 hexadecimal digits, of every setting that can change results.
+
+    Settings and groups whose metadata says `affects_results=False` are left out. The order of dictionary entries
+    counts, because phases run in the order written.
+    """
+    text = json.dumps(result_settings(config), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def result_settings(value: Any) -> Any:
+    """The settings that can change results, as nested lists of (name, value), ready for JSON."""
+    if is_dataclass(value):
+        kept = sorted(field.name for field in fields(value) if field.metadata.get("affects_results", True))
+        return [[name, result_settings(getattr(value, name))] for name in kept]
+    if isinstance(value, dict):
+        return [[name, result_settings(entry)] for name, entry in value.items()]
+    return value

@@ -1,0 +1,118 @@
+"""Settings that the user chose and that change nothing in the chosen composition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from camoe.config.economy import V21Config
+from camoe.config.phase import PhaseConfig
+from camoe.config.run import RunConfig
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The settings (dotted, `*` allowed) that do nothing whenever `idle` holds, and why."""
+
+    settings: tuple[str, ...]
+    idle: Callable[[RunConfig], bool]
+    why: str
+
+
+RULES = (
+    Rule(
+        ("model.deep_embed_shared", "model.deep_embed_query_dim", "model.deep_embed_cache_dim"),
+        lambda run: not run.model.deep_embed_attention,
+        "model.deep_embed_attention is false",
+    ),
+    Rule(
+        ("model.prefix_len", "model.low_rank"),
+        lambda run: not run.experts.transformer_prefix,
+        "experts.transformer_prefix is 0",
+    ),
+    Rule(
+        ("experts.hidden_ratio", "experts.token_shift"),
+        lambda run: not run.experts.rwkv_ffn,
+        "experts.rwkv_ffn is 0",
+    ),
+    Rule(
+        ("router.balance_differentiable",),
+        lambda run: not run.router.balance_coefficient,
+        "router.balance_coefficient is 0",
+    ),
+    Rule(("seeds.router_noise",), lambda run: not run.router.noise_std, "router.noise_std is 0"),
+    Rule(
+        ("economy.min_capital_share",),
+        lambda run: (
+            isinstance(run.economy, V21Config) and run.economy.min_capital_share < run.economy.base_compute_floor_ratio
+        ),
+        "the floor is the larger of it and economy.base_compute_floor_ratio",
+    ),
+    Rule(
+        ("economy.base_compute_floor_ratio",),
+        lambda run: (
+            isinstance(run.economy, V21Config) and run.economy.base_compute_floor_ratio < run.economy.min_capital_share
+        ),
+        "the floor is the larger of it and economy.min_capital_share",
+    ),
+    Rule(
+        ("phase.schedule.*.market_bids", "phase.schedule.*.market_settles"),
+        lambda run: run.economy.kind == "off",
+        "economy.kind is off",
+    ),
+    Rule(
+        ("optimizer.decay_fraction", "optimizer.final_ratio"),
+        lambda run: run.optimizer.decay == "none",
+        "optimizer.decay is none",
+    ),
+    Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "reference", "kernel.wkv is reference"),
+    Rule(
+        ("tracking.uri", "tracking.experiment", "tracking.every_series"),
+        lambda run: not run.tracking.mlflow,
+        "tracking.mlflow is false",
+    ),
+    Rule(("job.run",), lambda run: run.job.name == "train", "job.name is train"),
+    Rule(("data.path", "data.text_field"), lambda run: run.data.source == "python_stdlib", "data.source is not local"),
+)
+
+
+def without_effect(config: RunConfig, chosen: Iterable[str]) -> list[str]:
+    """One line for each setting in `chosen` (dotted paths) that changes nothing, and each phase that cannot learn."""
+    chosen = list(chosen)
+    idle_rules = [rule for rule in RULES if rule.idle(config)]
+    lines = [
+        f"{setting} has no effect: {rule.why}"
+        for setting in chosen
+        for rule in idle_rules
+        if any(fnmatchcase(setting, pattern) for pattern in rule.settings)
+    ]
+    return lines + _skipped_phase_settings(config, chosen) + _phases_that_cannot_learn(config)
+
+
+def _skipped_phase_settings(config: RunConfig, chosen: list[str]) -> list[str]:
+    skipped = [name for name, phase in config.phase.schedule.items() if not phase.steps]
+    return [
+        f"{setting} has no effect: phase.schedule.{name}.steps is 0"
+        for name in skipped
+        for setting in chosen
+        if setting.startswith(f"phase.schedule.{name}.") and not setting.endswith(".steps")
+    ]
+
+
+def _phases_that_cannot_learn(config: RunConfig) -> list[str]:
+    absent = {
+        "rwkv_experts": not config.experts.rwkv_ffn,
+        "transformer_experts": not config.experts.transformer_prefix,
+        "bridge": not config.experts.transformer_prefix,
+        "critic": config.economy.kind == "off",
+    }
+
+    def learns(phase: PhaseConfig) -> bool:
+        return any(rate for group, rate in phase.multipliers().items() if not absent.get(group))
+
+    return [
+        f"phase.schedule.{name} has no effect: this run has nothing that it would train (group experts, economy)"
+        for name, phase in config.phase.schedule.items()
+        if phase.steps and not learns(phase)
+    ]
