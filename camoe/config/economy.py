@@ -39,10 +39,11 @@ class MoneyConfig(EconomyConfig):
         0.2, help="progressive tax on the excess above the threshold, per settlement", low=0, high=1
     )
     tax_negative_wealth: bool = setting(
-        False, help="apply the threshold to negative means too, as published (taxes every debtor-layer expert)"
+        False, help="use a negative mean as it is, as published, which taxes debtors; false: nobody below zero pays"
     )
     mask_padding: bool = setting(True, help="padding never enters the market; false: as published, with loss 0")
     baseline_init: float = setting(5.0, help="initial loss baseline, nats per token")
+    alpha_init: float = setting(0.05, help="initial strength of the market in the election; v18 keeps it", low=0)
     critic: CriticConfig = field(default_factory=CriticConfig, metadata={"help": "the critic of each layer"})
 
 
@@ -85,7 +86,6 @@ class V21Config(MoneyConfig):
     )
     restructure_alpha: float = setting(0.12, help="step of a bankrupt critic towards its donors", low=0, high=1)
     donor_topk: int = setting(2, help="donor layers of a bailout", low=1)
-    alpha_init: float = setting(0.05, help="initial strength of the market in the election", low=0)
     alpha_ema: float = setting(0.98, help="inertia of alpha", low=0, high=1)
     alpha_step: float = setting(0.2, help="step of alpha's target per unit of agreement above one half", low=0)
     alpha_min: float = setting(0.0, help="smallest alpha", low=0)
@@ -113,10 +113,12 @@ class V21Config(MoneyConfig):
 
 @dataclass(kw_only=True)
 class V18Config(MoneyConfig):
-    """CaMoE v18: no bank, no ventures; money is scaled back when it strays beyond 0.5..1.5 of M."""
+    """CaMoE v18: no bank, no ventures, fixed alpha; money is scaled back when it strays beyond 0.5..1.5 of M.
+
+    Its critics only subsidise bids: their positions are not settled, so that purses stay at K0.
+    """
 
     kind: str = setting("v18", help="arithmetic of the market", options=ECONOMIES)
-    alpha_init: float = setting(0.05, help="strength of the market, held fixed", low=0)
     high_ratio: float = setting(1.5, help="above this share of M capital is scaled by shrink", low=1)
     shrink: float = setting(0.95, help="factor applied to all capital above high_ratio", above=0, high=1)
     low_ratio: float = setting(0.5, help="below this share of M every expert receives lift", low=0, high=1)

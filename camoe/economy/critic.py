@@ -1,0 +1,43 @@
+"""The critic of one layer: judges how hard a token is and which experts deserve it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camoe.config.economy import CriticConfig
+
+FEATURE_WIDTH, HEAD_WIDTH = 128, 64
+LEAST_DIFFICULTY = 1e-3
+
+
+class CriticOpinion(NamedTuple):
+    """What the critic thinks of every token."""
+
+    difficulty: Tensor
+    """[B,T], nats above the baseline that it expects to lose; at least 1e-3."""
+    affinity: Tensor
+    """[B,T,E], nats per token that it expects each expert to earn; long where positive, short where negative."""
+
+
+class Critic(nn.Module):
+    """A small network on the hidden vectors of one layer (economy A.8)."""
+
+    def __init__(self, n_embd: int, n_expert: int, config: CriticConfig) -> None:
+        super().__init__()
+        self.detach_input = config.detach_input
+        self.feature = nn.Sequential(nn.Linear(n_embd, FEATURE_WIDTH), nn.LayerNorm(FEATURE_WIDTH), nn.GELU())
+        self.difficulty_head = _head(1)
+        self.affinity_head = _head(n_expert)
+
+    def forward(self, h: Tensor) -> CriticOpinion:
+        """Opinion on the hidden vectors h [B,T,C], which learn nothing from it unless `detach_input` is off."""
+        feature = self.feature(h.detach() if self.detach_input else h)
+        difficulty = F.softplus(self.difficulty_head(feature)).squeeze(-1) + LEAST_DIFFICULTY
+        return CriticOpinion(difficulty, self.affinity_head(feature))
+
+
+def _head(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(FEATURE_WIDTH, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, width))

@@ -1,0 +1,80 @@
+"""What one settlement did and how it left the market."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from camoe.economy.alpha import agreement
+from camoe.economy.ledger import Ledger
+from camoe.economy.market_state import MarketState
+from camoe.economy.window_sums import WindowSums
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketReport:
+    """Detached tensors on the market's device, one value per layer unless said otherwise.
+
+    flows, money per settlement, each with the sign of its name (float64):
+      capital: profit (net), wealth_tax, idle_tax, depreciation, qe_inject, qe_drain, floor_mint (created by the floor's
+      clamp), vc_inject; in v18 shrinkage and lift instead of the bank's two.
+      critics: critic_profit (net), critic_clamp (created or confiscated by the purse's clamp), critic_repay,
+      critic_bailout.
+    residual: what these flows fail to explain of the capital, money.
+    purse_residual: the same for the critics' purses.
+    metrics:
+      capital_share [L,E]: share of the layer's capital.      gini: of capital, 0 (equal) to 1 - 1/E.
+      frac_at_floor: share of experts.                        money: sum of capital, money.
+      selected_share [L,E]: share of the window's tokens.     profit_flow: sum |profit|, money.
+      alpha: gate-score units per share of capital.           agreement: share of tokens.
+      asset_velocity: share of the capital per settlement.    baseline: nats per token.
+      critic_purse, critic_debt: purse money.                 critic_bailouts: count so far.
+      critic_accuracy: share of positions, moving average.
+    An economy without capital reports nothing.
+    """
+
+    flows: dict[str, Tensor] = field(default_factory=dict)
+    residual: Tensor = field(default_factory=lambda: torch.zeros(0))
+    purse_residual: Tensor = field(default_factory=lambda: torch.zeros(0))
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+def gini(capital: Tensor) -> Tensor:
+    """Gini coefficient [L] of capital [L,E]: mean absolute difference over twice the mean."""
+    difference = (capital.unsqueeze(-1) - capital.unsqueeze(-2)).abs().sum((-1, -2))
+    total = capital.sum(-1).clamp(min=torch.finfo(capital.dtype).tiny)
+    return difference / (2 * capital.shape[-1] * total)
+
+
+def fraction_at_floor(capital: Tensor, floor: float) -> Tensor:
+    """Share [L] of experts whose capital [L,E] is the floor, to float32 rounding."""
+    return (capital <= floor * (1 + 1e-6)).to(capital.dtype).mean(-1)
+
+
+def close_books(state: MarketState, ledger: Ledger, purses: Ledger, sums: WindowSums, *, floor: float) -> MarketReport:
+    """Report of a settlement whose results `state` already holds; `floor` is the capital floor in money."""
+    metrics = {
+        "capital_share": state.capital_share(),
+        "gini": gini(state.capital),
+        "frac_at_floor": fraction_at_floor(state.capital, floor),
+        "money": state.capital.sum(-1),
+        "alpha": state.alpha,
+        "asset_velocity": state.asset_velocity,
+        "baseline": state.baseline,
+        "critic_purse": state.purse,
+        "critic_debt": state.debt,
+        "critic_bailouts": state.bailout_count,
+        "critic_accuracy": state.accuracy,
+        "agreement": agreement(sums),
+        "selected_share": sums.selected_share,
+        "profit_flow": ledger.turnover["profit"],
+    }
+    return MarketReport(
+        flows=ledger.flows | purses.flows,
+        residual=ledger.residual(state.capital),
+        purse_residual=purses.residual(state.purse),
+        # the state changes in place, a report must not
+        metrics={name: value.clone() for name, value in metrics.items()},
+    )
