@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
 
@@ -15,11 +16,12 @@ class DataConfig:
         options=("python_stdlib", "local"),
     )
     path: str | None = setting(
-        None, help="local .txt, .jsonl(.gz) or .parquet: a file, or a folder with train.* and valid.*"
+        None,
+        help="local .txt(.gz), .jsonl(.gz), .parquet or .arrow: a file, or a folder with train.* and valid.*",
     )
-    text_field: str = setting("text", help="field of a JSONL or parquet record that holds the document")
+    text_field: str = setting("text", help="field of a JSONL, parquet or arrow record that holds the document")
     valid_fraction: float = setting(
-        0.03, help="share of documents held out by hash, when no valid file is given", above=0, high=0.5
+        0.05, help="share of documents held out by hash, when no valid file is given", above=0, high=0.5
     )
     max_train_bytes: int | None = setting(
         None, help="stop reading the training part after this many UTF-8 bytes", low=1
@@ -30,3 +32,9 @@ class DataConfig:
     cache_dir: str = setting(
         "outputs/cache", help="where packed tokens and trained tokenizers are kept", affects_results=False
     )
+
+    def __post_init__(self) -> None:
+        if self.source == "local" and not self.path:
+            raise ConfigError("data.path: missing, data.source local needs a file or a folder with train.* and valid.*")
+        if self.source == "python_stdlib" and self.path:
+            raise ConfigError(f"data.path: '{self.path}' has no effect with data.source python_stdlib; use local")

@@ -1,0 +1,75 @@
+"""Documents from files that the user has: `data.path=` a file, or a folder with train.* and valid.*."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from camoe.config import ConfigError
+from camoe.config.refusal import nearest
+from camoe.data.record_file import RECORD_SUFFIXES, record_documents
+from camoe.data.source import Split, file_identity, split_of
+from camoe.data.text_file import TEXT_SUFFIXES, text_documents
+
+SUFFIXES = TEXT_SUFFIXES + RECORD_SUFFIXES
+
+
+class LocalFiles:
+    """A folder's train.* and valid.* as they are; a single file split by the hash of each document.
+
+    A text file has no document boundaries: see `text_file` for how it is cut.
+    """
+
+    name = "local"
+
+    def __init__(self, path: str | Path, text_field: str, valid_fraction: float) -> None:
+        self.path = Path(path)
+        self.description = str(path)
+        self.text_field = text_field
+        self.valid_fraction = valid_fraction
+        self.files = _find_files(self.path)
+
+    def identity(self) -> list[list[str | int]]:
+        return [[split, *file_identity(file.resolve())] for split, file in sorted(self.files.items())]
+
+    def documents(self, split: Split) -> Iterator[str]:
+        file = self.files[split]
+        if file.name.endswith(TEXT_SUFFIXES):
+            return text_documents(file, lambda block: self._wants(split, block))
+        documents = record_documents(file, self.text_field)
+        # surrogatepass: a broken \ud800 escape is repaired later, it must not stop the split
+        return (text for text in documents if self._wants(split, text.encode("utf-8", "surrogatepass")))
+
+    def _wants(self, split: Split, content: bytes) -> bool:
+        return self.path.is_dir() or split_of(content, self.valid_fraction) == split
+
+
+def _find_files(path: Path) -> dict[Split, Path]:
+    if not path.exists():
+        siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, siblings)
+        hint = f"; did you mean {path.parent / near}?" if near else ""
+        raise ConfigError(f"data.path: {path} does not exist{hint}")
+    found = {split: _part(path, split) if path.is_dir() else path for split in ("train", "valid")}
+    for file in found.values():
+        if not file.name.endswith(SUFFIXES):
+            raise ConfigError(f"data.path: {file} has no known suffix; must be one of {', '.join(SUFFIXES)}")
+        if file.stat().st_size == 0:
+            raise ConfigError(f"data.path: {file} is empty")
+    return found  # type: ignore[return-value]
+
+
+def _part(folder: Path, split: str) -> Path:
+    """The one file of the folder that holds this part."""
+    candidates = [folder / f"{split}{suffix}" for suffix in SUFFIXES]
+    found = [file for file in candidates if file.is_file()]
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise ConfigError(f"data.path: {folder} has several {split} files ({names}); keep one, or give one file")
+    if not found:
+        names = ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "nothing"
+        raise ConfigError(
+            f"data.path: {folder} has no {split} file ({split}{' '.join(SUFFIXES)}), it holds {names}; "
+            "a single file given as data.path is split by hash"
+        )
+    return found[0]

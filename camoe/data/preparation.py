@@ -1,0 +1,149 @@
+"""From configured text to packed tokens in the cache: done once, found again by its key, safe to run twice at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from camoe.config import ConfigError
+from camoe.config.data import DataConfig
+from camoe.config.tokenizer import TokenizerConfig
+from camoe.data.corpus import Corpus, open_corpus, save_corpus
+from camoe.data.document_stream import DocumentStream, StreamCounts, no_document
+from camoe.data.local_files import LocalFiles
+from camoe.data.packing import pack
+from camoe.data.progress import ProgressBar
+from camoe.data.python_stdlib import PythonStdlib
+from camoe.data.scale_figures import gzip_bits_per_byte, unigram_bits_per_byte
+from camoe.data.source import Source, Split
+from camoe.data.token_file import TokenFile
+from camoe.data.tokenizer import Tokenizer
+from camoe.data.tokenizer_store import build_tokenizer, library_version
+
+LAYOUT_VERSION = 1  # raise it when sources, cleaning or packing change, so that older caches are not found
+
+
+def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[str, int], None] | None = None) -> Corpus:
+    """The corpus that the two groups describe, from the cache or made now.
+
+    `progress(stage, bytes done)` is called while it is made; by default a bar appears when it takes long.
+    Raises ConfigError for text that is missing, broken or leaves a part without a document.
+    """
+    source = open_source(data)
+    cache = Path(data.cache_dir)
+    folder = cache / f"{source.name}-{tokenizer.kind}-{tokenizer.vocab_size}-{cache_key(source, data, tokenizer)}"
+    found = open_corpus(folder)
+    if found is not None:
+        return found
+    _make_writable(cache)
+    with FileLock(f"{folder}.lock"):
+        found = open_corpus(folder)  # another process may have made it while this one waited
+        if found is None:
+            with ProgressBar() as bar, _appearing_whole(folder) as unfinished:
+                _make(source, data, tokenizer, unfinished, progress or bar)
+            found = open_corpus(folder)
+    assert found is not None
+    return found
+
+
+def open_source(data: DataConfig) -> Source:
+    """The source that `data` names."""
+    if data.source == "local":
+        assert data.path is not None
+        return LocalFiles(data.path, data.text_field, data.valid_fraction)
+    return PythonStdlib(data.valid_fraction)
+
+
+def cache_key(source: Source, data: DataConfig, tokenizer: TokenizerConfig) -> str:
+    """Hash of everything that decides the tokens. Text enters by path, size and time, so that a hit reads no text."""
+    settings = {name: value for name, value in asdict(data).items() if name not in {"cache_dir", "path"}}
+    facts = [LAYOUT_VERSION, settings, source.identity(), asdict(tokenizer), library_version(tokenizer.kind)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _make_writable(cache: Path) -> None:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"data.cache_dir: {cache} cannot be made ({error.strerror})") from None
+    if not os.access(cache, os.W_OK):
+        raise ConfigError(f"data.cache_dir: {cache} cannot be written; choose another folder")
+
+
+@contextmanager
+def _appearing_whole(folder: Path) -> Iterator[Path]:
+    """A folder of a temporary name that takes its own name when the work succeeds, and vanishes when it fails."""
+    for abandoned in folder.parent.glob(f"{folder.name}.*.partial"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=".partial"))
+    try:
+        yield unfinished
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _make(
+    source: Source,
+    data: DataConfig,
+    config: TokenizerConfig,
+    folder: Path,
+    progress: Callable[[str, int], None],
+) -> None:
+    stream = DocumentStream(source, data)
+    started = time.perf_counter()
+    tokenizer = build_tokenizer(config, lambda: _reported(stream.read("train"), progress), Path(data.cache_dir))
+    tokenizer_seconds = time.perf_counter() - started
+    valid, valid_counts = _pack_part(stream, "valid", tokenizer, folder, progress)
+    train, train_counts = _pack_part(stream, "train", tokenizer, folder, progress)
+    scale = {
+        "unigram_bits_per_byte": unigram_bits_per_byte(train_counts, valid_counts),
+        "gzip_bits_per_byte": gzip_bits_per_byte(_document_bytes(valid, tokenizer)),
+    }
+    statistics = {
+        "source": {"name": source.name, "description": source.description},
+        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
+        "train": train.statistics,
+        "valid": valid.statistics,
+        "scale": scale,
+        "seconds": {"tokenizer": tokenizer_seconds, "total": time.perf_counter() - started},
+    }
+    save_corpus(folder, tokenizer, statistics)
+
+
+def _reported(documents: Iterator[str], progress: Callable[[str, int], None]) -> Iterator[str]:
+    done = 0
+    for text in documents:
+        done += len(text)
+        progress("reading for the tokenizer", done)
+        yield text
+
+
+def _pack_part(
+    stream: DocumentStream, split: Split, tokenizer: Tokenizer, folder: Path, progress: Callable[[str, int], None]
+) -> tuple[TokenFile, npt.NDArray[np.int64]]:
+    counts = StreamCounts()
+    packed, byte_counts = pack(stream.read(split, counts), tokenizer, folder, split, progress)
+    if packed.statistics["documents"] == 0:
+        raise no_document(split, stream.description)
+    packed.statistics.update(asdict(counts))
+    return packed, byte_counts
+
+
+def _document_bytes(packed: TokenFile, tokenizer: Tokenizer) -> Iterator[bytes]:
+    ends = [*packed.document_starts[1:], len(packed.tokens)]
+    for start, end in zip(packed.document_starts, ends, strict=True):
+        yield tokenizer.decode_bytes(packed.tokens[start:end].tolist())

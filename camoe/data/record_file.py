@@ -1,0 +1,105 @@
+"""Documents from files of records, one document each: JSON lines, parquet, arrow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from camoe.config import ConfigError
+from camoe.config.refusal import nearest
+from camoe.data.reading import open_bytes
+
+RECORD_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".arrow")
+BATCH_ROWS = 1024
+
+
+def record_documents(path: Path, text_field: str) -> Iterator[str]:
+    """The text field of every record, streamed. Rows of a column file without a value are skipped."""
+    if path.suffix == ".parquet":
+        return _parquet_documents(path, text_field)
+    if path.suffix == ".arrow":
+        return _arrow_documents(path, text_field)
+    return _json_documents(path, text_field)
+
+
+def _json_documents(path: Path, text_field: str) -> Iterator[str]:
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            where = f"{path} line {number}"
+            record = _parse(where, line)
+            if text_field not in record:
+                raise _no_such_field(where, text_field, record)
+            if not isinstance(record[text_field], str):
+                kind = type(record[text_field]).__name__
+                raise ConfigError(f"data.text_field: {where} has a {kind} in '{text_field}'; must be text")
+            yield record[text_field]
+
+
+def _parse(where: str, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"data.path: {where} is not UTF-8 (byte 0x{line[error.start]:02x})") from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"data.path: {where} is not JSON ({error.msg} at column {error.colno})") from None
+    if not isinstance(record, dict):
+        raise ConfigError(f"data.path: {where} is a {type(record).__name__}; must be a JSON object")
+    return record
+
+
+def _parquet_documents(path: Path, text_field: str) -> Iterator[str]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            _check_column(path, text_field, file.schema_arrow)
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[text_field]):
+                yield from _texts(batch, text_field)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _broken(path, error) from None
+
+
+def _arrow_documents(path: Path, text_field: str) -> Iterator[str]:
+    import pyarrow
+
+    try:
+        with pyarrow.memory_map(str(path)) as file:
+            # the `datasets` library writes the stream format, others the file format
+            try:
+                reader = pyarrow.ipc.open_stream(file)
+            except pyarrow.ArrowInvalid:
+                reader = pyarrow.ipc.open_file(file)
+            _check_column(path, text_field, reader.schema)
+            batches = reader if hasattr(reader, "__iter__") else map(reader.get_batch, range(reader.num_record_batches))
+            for batch in batches:
+                yield from _texts(batch, text_field)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _broken(path, error) from None
+
+
+def _check_column(path: Path, text_field: str, schema: Any) -> None:
+    if text_field not in schema.names:
+        raise _no_such_field(str(path), text_field, schema.names)
+    kind = str(schema.field(text_field).type)
+    if kind not in {"string", "large_string", "string_view"}:
+        raise ConfigError(f"data.text_field: {path} has {kind} in '{text_field}'; must be text")
+
+
+def _texts(batch: Any, text_field: str) -> Iterator[str]:
+    return (text for text in batch.column(text_field).to_pylist() if text is not None)
+
+
+def _broken(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"data.path: {path} cannot be read ({str(error).splitlines()[0]})")
+
+
+def _no_such_field(where: str, text_field: str, fields: Iterable[str]) -> ConfigError:
+    fields = list(fields)
+    near = nearest(text_field, fields)
+    hint = f"; did you mean {near}?" if near else ";"
+    return ConfigError(f"data.text_field: {where} has no field '{text_field}'{hint} (fields: {', '.join(fields)})")

@@ -1,0 +1,71 @@
+"""Packed tokens on disk: one memory-mapped array, and where its documents are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """The tokens of one part: 0 d1 0 d2 0 ... dD 0, where d is a document's tokens and 0 the separator.
+
+    So every token of text, and every document's end, is the target of a prediction.
+    """
+
+    folder: Path
+    statistics: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.statistics['split']}.bin"
+
+    @cached_property
+    def tokens(self) -> npt.NDArray[Any]:
+        """[N] uint16 (uint32 for more than 65,536 ids), read only, mapped from disk."""
+        return np.memmap(self.path, dtype=np.dtype(self.statistics["dtype"]), mode="r")
+
+    @cached_property
+    def document_starts(self) -> npt.NDArray[np.int64]:
+        """[D] index of each document's first token of text."""
+        return self._documents["starts"]
+
+    @cached_property
+    def document_bytes(self) -> npt.NDArray[np.int64]:
+        """[D] UTF-8 bytes of each document's text."""
+        return self._documents["bytes"]
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of all documents together."""
+        return self.statistics["bytes"]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the tokens, as bytes on disk."""
+        return self.statistics["sha256"]
+
+    def is_whole(self) -> bool:
+        """Whether the file on disk has the size that its statistics state."""
+        expected = self.statistics["tokens"] * np.dtype(self.statistics["dtype"]).itemsize
+        return self.path.is_file() and self.path.stat().st_size == expected
+
+    @cached_property
+    def _documents(self) -> dict[str, npt.NDArray[np.int64]]:
+        with np.load(documents_path(self.path)) as stored:
+            return {name: stored[name] for name in stored.files}
+
+
+def documents_path(tokens_path: Path) -> Path:
+    """Where the document table of a token file lies."""
+    return tokens_path.with_suffix(".documents.npz")
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The smallest little-endian type that holds every id."""
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")

@@ -1,0 +1,187 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from camoe.config import ConfigError
+from camoe.config.data import DataConfig
+from camoe.config.tokenizer import TokenizerConfig
+from camoe.data import corpus as corpus_module
+from camoe.data import preparation
+from camoe.data.preparation import prepare
+from camoe.data.source import hash_share
+
+BPE = TokenizerConfig(kind="bpe", vocab_size=300)
+BYTE = TokenizerConfig(kind="byte", vocab_size=256)
+
+IN_A_PROCESS = """
+import os, signal, sys, time
+from camoe.config.data import DataConfig
+from camoe.config.tokenizer import TokenizerConfig
+from camoe.data import preparation
+save = preparation.save_corpus
+def save_slowly(*arguments):
+    if sys.argv[3] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    save(*arguments)
+    print("made it")
+preparation.save_corpus = save_slowly
+data = DataConfig(source="local", path=sys.argv[1], valid_fraction=0.2, cache_dir=sys.argv[2])
+print(preparation.prepare(data, TokenizerConfig(kind="bpe", vocab_size=300)).fingerprint)
+"""
+
+
+@pytest.fixture
+def data(jsonl: Path, tmp_path: Path) -> DataConfig:
+    return DataConfig(source="local", path=str(jsonl), valid_fraction=0.2, cache_dir=str(tmp_path / "cache"))
+
+
+def start(data: DataConfig, how: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-c", IN_A_PROCESS, str(data.path), data.cache_dir, how]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished_folders(data: DataConfig) -> list[Path]:
+    return [manifest.parent for manifest in Path(data.cache_dir).glob("*/manifest.json")]
+
+
+def test_corpus_holds_the_text(data: DataConfig) -> None:
+    corpus = prepare(data, BPE)
+    lines = Path(str(data.path)).read_text(encoding="utf-8").splitlines()
+    texts = list(dict.fromkeys(json.loads(line)["text"] for line in lines))
+    for part, held_out in ((corpus.valid, True), (corpus.train, False)):
+        expected = [text for text in texts if (hash_share(text.encode()) < 0.2) == held_out]
+        assert corpus.tokenizer.decode(part.tokens.tolist()) == "".join(expected)
+        assert part.statistics["documents"] == len(expected)
+    assert 0 < corpus.statistics["scale"]["gzip_bits_per_byte"] < 8
+    assert 0 < corpus.statistics["scale"]["unigram_bits_per_byte"] < 8
+    json.dumps(corpus.statistics)
+
+
+def test_second_time_reads_the_cache(data: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare(data, BPE)
+    monkeypatch.setattr(preparation, "_make", None)
+    second = prepare(data, BPE)
+    assert second.fingerprint == first.fingerprint
+    assert second.statistics == first.statistics
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: setattr(data, "valid_fraction", 0.3),
+        lambda data: setattr(data, "max_train_bytes", 5000),
+        lambda data: Path(data.path).write_text(Path(data.path).read_text() + '{"text": "new"}\n'),
+        lambda data: os.utime(data.path, ns=(1, 1)),
+    ],
+)
+def test_changed_text_or_settings_are_prepared_again(data: DataConfig, change: Callable[[DataConfig], object]) -> None:
+    prepare(data, BYTE)
+    change(data)
+    prepare(data, BYTE)
+    assert len(finished_folders(data)) == 2
+
+
+def test_fingerprint_is_of_content_not_of_place(data: DataConfig, tmp_path: Path) -> None:
+    first = prepare(data, BPE)
+    moved = tmp_path / "moved.jsonl"
+    moved.write_bytes(Path(str(data.path)).read_bytes())
+    there = DataConfig(source="local", path=str(moved), valid_fraction=0.2, cache_dir=str(tmp_path / "other cache"))
+    assert prepare(there, BPE).fingerprint == first.fingerprint
+    assert prepare(data, BYTE).fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("point", ["pack", "save_corpus"])
+def test_interrupted_preparation_leaves_nothing_that_looks_finished(
+    data: DataConfig, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, point, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(data, BPE)
+    assert not list(Path(data.cache_dir).glob("local-*/"))
+    assert prepare(data, BPE).train.is_whole()
+
+
+def test_manifest_is_written_last(data: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(path: Path, content: dict[str, Any]) -> None:
+        seen.append((path.name, sorted(file.name for file in path.parent.iterdir())))
+        write(path, content)
+
+    seen: list[tuple[str, list[str]]] = []
+    write = corpus_module.write_json
+    monkeypatch.setattr(corpus_module, "write_json", look)
+    prepare(data, BYTE)
+    name, present = seen[-1]
+    assert name == "manifest.json"
+    expected = ["tokenizer.json", "train.bin", "train.documents.npz", "valid.bin", "valid.documents.npz"]
+    assert present == expected
+
+
+def test_killed_preparation_is_done_again(data: DataConfig) -> None:
+    killed = start(data, "killed")
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert not finished_folders(data)
+    assert prepare(data, BPE).train.is_whole()
+    assert not list(Path(data.cache_dir).glob("*.partial"))
+
+
+def test_two_processes_at_once_make_it_once(data: DataConfig) -> None:
+    processes = [start(data, "slowly") for _ in range(2)]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    words = [output.split("\n") for output, _ in outputs]
+    assert sum("made it" in lines for lines in words) == 1
+    assert words[0][-2] == words[1][-2] == prepare(data, BPE).fingerprint
+
+
+def test_cut_off_cache_is_made_again(data: DataConfig) -> None:
+    corpus = prepare(data, BYTE)
+    tokens = corpus.train.path.read_bytes()
+    corpus.train.path.write_bytes(tokens[:-100])
+    assert prepare(data, BYTE).train.path.read_bytes() == tokens
+
+
+def test_part_without_a_document_is_refused(tmp_path: Path, data: DataConfig) -> None:
+    path = tmp_path / "one.txt"
+    path.write_text("a single short line\n")
+    with pytest.raises(ConfigError, match=r"no document in the (held-out|training) part"):
+        prepare(DataConfig(source="local", path=str(path), cache_dir=data.cache_dir), BYTE)
+    assert not finished_folders(data)
+
+
+def test_cache_that_cannot_be_made_is_refused(tmp_path: Path, data: DataConfig) -> None:
+    (tmp_path / "file").touch()
+    data.cache_dir = str(tmp_path / "file" / "cache")
+    with pytest.raises(ConfigError, match=r"data\.cache_dir"):
+        prepare(data, BYTE)
+
+
+def test_progress_is_told(data: DataConfig) -> None:
+    told: list[tuple[str, int]] = []
+    corpus = prepare(data, BYTE, progress=lambda stage, done: told.append((stage, done)))
+    assert ("tokenising train", corpus.train.text_bytes) in told
+
+
+@pytest.mark.slow
+def test_default_corpus_is_fast(tmp_path: Path) -> None:
+    start_time = time.perf_counter()
+    corpus = prepare(DataConfig(cache_dir=str(tmp_path)), TokenizerConfig())
+    first = time.perf_counter() - start_time
+    start_time = time.perf_counter()
+    prepare(DataConfig(cache_dir=str(tmp_path)), TokenizerConfig())
+    assert time.perf_counter() - start_time < 1.0
+    assert first < 60
+    assert corpus.train.statistics["bytes_per_token"] > 3.3
