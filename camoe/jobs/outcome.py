@@ -1,0 +1,73 @@
+"""What a finished run leaves to look at: its last evaluation, a sampled continuation, and the summary of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from camoe.config.job import JobConfig
+from camoe.data.corpus import Corpus
+from camoe.data.tokenizer import SEPARATOR, Tokenizer
+from camoe.economy.market_report import MarketReport
+from camoe.inference.evaluation import Evaluation
+from camoe.inference.generation import Sampling, generate
+from camoe.model.cost import model_cost
+from camoe.model.language_model import LanguageModel
+from camoe.tracking.run_folder import RunFolder
+from camoe.tracking.summary import MarketOutcome, RunSummary
+from camoe.training.trainer import Trainer
+
+
+def sample(model: LanguageModel, tokenizer: Tokenizer, job: JobConfig, seed: int) -> str:
+    """Text that continues job.prompt; an empty prompt starts a document."""
+    prompt = [SEPARATOR, *tokenizer.encode(job.prompt)]
+    sampling = Sampling(job.temperature, job.top_p)
+    return tokenizer.decode(generate(model, prompt, job.sample_tokens, sampling, seed=seed, stop_at=SEPARATOR))
+
+
+def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation) -> dict[str, Any]:
+    """The last record of a run: all of the held-out text, and the figures that give it a scale."""
+    scale = corpus.statistics["scale"]
+    return {
+        **evaluation.record("final"),
+        "final/gzip_bpb": scale["gzip_bits_per_byte"],
+        "final/unigram_bpb": scale["unigram_bits_per_byte"],
+        "progress/tokens_seen": trainer.progress.tokens_seen,
+        "progress/stream_hash": trainer.loader.stream_hash(trainer.progress.step),
+    }
+
+
+def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], text: str) -> RunSummary:
+    """The summary of a finished run; its times are those of this process, not of one that it went on from."""
+    config, model, market = trainer.config, trainer.model, trainer.market
+    return RunSummary(
+        name=config.name,
+        run_folder=folder.path,
+        bpb=record["final/bpb"],
+        gzip_bpb=record["final/gzip_bpb"],
+        unigram_bpb=record["final/unigram_bpb"],
+        scored_bytes=record["final/bytes"],
+        steps=trainer.progress.step,
+        tokens_seen=trainer.progress.tokens_seen,
+        n_params=model_cost(model).total_params,
+        tokens_per_s=trainer.tokens_per_s(),
+        elapsed=trainer.elapsed(),
+        flops_per_token=record["final/flops_per_token"],
+        n_rwkv=config.experts.rwkv_ffn,
+        n_expert=config.experts.total,
+        load=record["final/load/by_expert"],
+        trans_share=record["final/trans_share/by_layer"],
+        market=None if market is None else _market_outcome(market),
+        prompt=config.job.prompt,
+        sample=text,
+        mlflow_run_id=trainer.tracker.mlflow_run_id,
+        mlflow_look=trainer.tracker.mlflow_look,
+    )
+
+
+def _market_outcome(report: MarketReport) -> MarketOutcome:
+    return MarketOutcome(
+        capital_share=report.metrics["capital_share"].tolist(),
+        capital_gini=report.metrics["gini"].tolist(),
+        alpha=report.metrics["alpha"].tolist(),
+    )

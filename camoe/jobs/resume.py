@@ -1,0 +1,28 @@
+"""Going on with an interrupted run: its folder, its configuration, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from camoe.config import ConfigError, RunConfig
+from camoe.config.command_record import CommandRecord
+from camoe.config.saved import saved_run
+from camoe.tracking.run_folder import RunFolder
+
+
+def resumed_run(config: RunConfig, command: CommandRecord) -> tuple[RunFolder, RunConfig]:
+    """The run folder that `resume=` names, locked, and its configuration.
+
+    Refuses settings beside `resume=`: the run would silently not be the one that was started.
+    """
+    assert config.resume is not None
+    foreign = [override for override in command.overrides if override.lstrip("+~").partition("=")[0] != "resume"]
+    if foreign:
+        raise ConfigError(
+            f"resume: {config.resume} goes on with its own configuration; leave out {', '.join(foreign)}, "
+            "or start a new run without resume"
+        )
+    folder = RunFolder.open(config.resume)
+    saved = saved_run(folder.config(), str(folder.path / "config.yaml"))
+    folder.lock()
+    return folder, replace(saved, resume=config.resume)

@@ -1,0 +1,56 @@
+"""One block: RWKV-7 time mixing, then a mixture of experts instead of channel mixing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from camoe.config.run import RunConfig
+from camoe.economy.layer_quote import LayerQuote
+from camoe.model.bridge import LinearStateBridge
+from camoe.model.deep_embed_attention import DeepEmbedAttention, DeepEmbedTables
+from camoe.model.mixture import Mixture
+from camoe.model.recurrent_state import LayerState
+from camoe.model.routing_trace import LayerRouting
+from camoe.model.seeded_construction import seeded
+from camoe.model.time_mix import TimeMix
+
+
+class Block(nn.Module):
+    """x += TimeMix(LN1 x) [+ DEA(LN1 x, ids)]; x += Mixture(LN2 x, state readout)."""
+
+    def __init__(self, layer_id: int, config: RunConfig, tables: DeepEmbedTables | None) -> None:
+        super().__init__()
+        model, seed = config.model, config.seeds.init
+        self.ln1, self.ln2 = nn.LayerNorm(model.n_embd), nn.LayerNorm(model.n_embd)
+        with seeded(seed, f"blocks.{layer_id}.att"):
+            self.att = TimeMix(model.n_embd, model.head_size, layer_id, model.n_layer)
+        self.dea: DeepEmbedAttention | None = None
+        if model.deep_embed_attention:
+            with seeded(seed, f"blocks.{layer_id}.dea"):
+                self.dea = DeepEmbedAttention(model, config.tokenizer.vocab_size, layer_id, tables)
+        self.mixture = Mixture(layer_id, model, config.experts, config.router, config.economy, seed)
+
+    def forward(
+        self,
+        x: Tensor,
+        tokens: Tensor,
+        v_first: Tensor | None,
+        state: LayerState,
+        bridge: LinearStateBridge | None,
+        quote: LayerQuote | None,
+        noise: Tensor | None,
+    ) -> tuple[Tensor, Tensor, LayerState, LayerRouting]:
+        """The residual stream [B,T,C] after the block, v_first, the state to go on from, and the routing."""
+        normed = self.ln1(x)
+        mixed = self.att(normed, v_first, state.time_shift, state.wkv)
+        x = x + mixed.out
+        dea_cache = state.dea
+        if self.dea is not None:
+            attended, dea_cache = self.dea(normed, tokens, dea_cache)
+            x = x + attended
+        h = self.ln2(x)
+        previous = torch.cat((state.channel_shift[:, None], h[:, :-1]), dim=1)
+        out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, noise)
+        after = LayerState(time_shift=mixed.time_shift, channel_shift=h[:, -1], wkv=mixed.wkv_state, dea=dea_cache)
+        return x + out, mixed.v_first, after, routing

@@ -1,0 +1,101 @@
+"""The CaMoE language model: embedding, blocks, head, and the market that lives beside them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from camoe.config.run import RunConfig
+from camoe.economy.critic import Critic
+from camoe.economy.layer_quote import LayerQuote
+from camoe.economy.market import Market
+from camoe.model.block import Block
+from camoe.model.bridge import LinearStateBridge
+from camoe.model.deep_embed_attention import DeepEmbedTables
+from camoe.model.initialization import initialize_embedding, initialize_head
+from camoe.model.recurrent_state import RecurrentState
+from camoe.model.routing_trace import RoutingTrace
+from camoe.model.seeded_construction import seeded
+
+
+class LanguageModel(nn.Module):
+    """RWKV-7 backbone whose channel mixing is a market of experts.
+
+    One forward serves training, chunk-by-chunk and token-by-token use: training drops the returned state.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        model, seed, vocab = config.model, config.seeds.init, config.tokenizer.vocab_size
+        self.config = config
+        self.gradient_checkpointing = config.train.gradient_checkpointing
+        self.emb = nn.Embedding(vocab, model.n_embd)
+        self.ln0, self.ln_out = nn.LayerNorm(model.n_embd), nn.LayerNorm(model.n_embd)
+        with seeded(seed, "emb"):
+            initialize_embedding(self.emb.weight, tied=model.tie_embeddings)
+        self.head: nn.Linear | None = None
+        if not model.tie_embeddings:
+            self.head = nn.Linear(model.n_embd, vocab, bias=False)
+            with seeded(seed, "head"):
+                initialize_head(self.head.weight)
+        self.bridge: LinearStateBridge | None = None
+        if config.experts.transformer_prefix:
+            with seeded(seed, "bridge"):
+                self.bridge = LinearStateBridge(model.n_embd, model.prefix_len, model.low_rank)
+        self.tables: DeepEmbedTables | None = None
+        if model.deep_embed_attention and model.deep_embed_shared:
+            self.tables = DeepEmbedTables(vocab, model.deep_embed_query_dim, model.n_embd)
+        self.blocks = nn.ModuleList(Block(layer, config, self.tables) for layer in range(model.n_layer))
+        self.market = Market.build(config.economy, model.n_layer, config.experts.total, config.router.top_k)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: RecurrentState | None = None,
+        *,
+        noise: Tensor | None = None,
+        trace: RoutingTrace | None = None,
+    ) -> tuple[Tensor, RecurrentState]:
+        """Logits [B,T,V] and the state after the last token, from tokens [B,T] and the state before the first.
+
+        noise: standard normal [B,L,T,E] for the elections of training; None elects without noise.
+        trace: receives every layer's routing.
+        """
+        x = self.ln0(self.emb(tokens))
+        state = state if state is not None else RecurrentState.zeros(self.config.model, tokens.shape[0], x)
+        v_first: Tensor | None = None
+        after = []
+        for layer, block in enumerate(self.blocks):
+            layer_noise = None if noise is None else noise[:, layer]
+            inputs = (x, tokens, v_first, state.layers[layer], self.bridge, self.quote(layer), layer_noise)
+            x, v_first, layer_state, routing = self._run(block, *inputs)
+            after.append(layer_state)
+            if trace is not None:
+                trace.layers.append(routing)
+        return self.logits(self.ln_out(x)), RecurrentState(after)
+
+    def _run(self, block: nn.Module, *inputs: object) -> tuple:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
+
+    def quote(self, layer: int) -> LayerQuote | None:
+        """The layer's market state as bidders see it; None while the market does not bid."""
+        return self.market.quote(layer) if self.market.bidding else None
+
+    def use_wkv_backend(self, backend: str, chunk_len: int) -> None:
+        """Choose how every layer computes the WKV-7 recurrence."""
+        for block in self.blocks:
+            block.att.backend, block.att.chunk_len = backend, chunk_len  # type: ignore[union-attr]
+
+    def critics(self) -> list[Critic]:
+        """The critic of every layer; none where the economy has no money."""
+        critics = [block.mixture.critic for block in self.blocks]  # type: ignore[union-attr]
+        return [critic for critic in critics if critic is not None]  # type: ignore[misc]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits [B,T,V] of normalised hidden vectors [B,T,C]; with tied embeddings scaled by C^-1/2."""
+        if self.head is not None:
+            return self.head(hidden)
+        return (hidden * hidden.shape[-1] ** -0.5) @ self.emb.weight.T

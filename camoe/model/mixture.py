@@ -1,0 +1,74 @@
+"""The mixture layer: elect, run, weigh. It replaces RWKV's channel mixing."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from camoe.config.economy import EconomyConfig, MoneyConfig
+from camoe.config.experts import ExpertsConfig
+from camoe.config.model import ModelConfig
+from camoe.config.router import RouterConfig
+from camoe.economy.critic import Critic
+from camoe.economy.layer_quote import LayerQuote
+from camoe.model.bridge import LinearStateBridge
+from camoe.model.dispatch import run_experts
+from camoe.model.experts.build import build_experts
+from camoe.model.experts.expert import Expert
+from camoe.model.routing_trace import LayerRouting
+from camoe.model.seeded_construction import seeded
+from camoe.routing.build import build_router
+
+
+class Mixture(nn.Module):
+    """E heterogeneous experts, a router and, where the economy has money, a critic."""
+
+    def __init__(
+        self,
+        layer_id: int,
+        model: ModelConfig,
+        experts: ExpertsConfig,
+        router: RouterConfig,
+        economy: EconomyConfig,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        name = f"blocks.{layer_id}.mixture"
+        self.experts = nn.ModuleList(build_experts(layer_id, model, experts, seed=seed, name=f"{name}.experts"))
+        with seeded(seed, f"{name}.router"):
+            self.router = build_router(router, model.n_embd, experts.total)
+        self.critic: Critic | None = None
+        if isinstance(economy, MoneyConfig):
+            with seeded(seed, f"{name}.critic"):
+                self.critic = Critic(model.n_embd, experts.total, economy.critic)
+
+    def forward(
+        self,
+        h: Tensor,
+        previous: Tensor,
+        readout: Tensor,
+        bridge: LinearStateBridge | None,
+        quote: LayerQuote | None,
+        noise: Tensor | None,
+    ) -> tuple[Tensor, LayerRouting]:
+        """Weighted sum [B,T,C] of the winners' outputs, and what was decided.
+
+        h, previous, readout: [B,T,C] hidden vectors, those of the tokens before, and the WKV state's readout.
+        quote: the layer's market state, None while the market does not bid. noise: standard normal [B,T,E] or None.
+        """
+        opinion = self.critic(h) if self.critic is not None else None
+        decision = self.router(h, quote, opinion, noise)
+        flat_h, flat_readout = h.flatten(0, 1), readout.flatten(0, 1)
+        outputs = run_experts(
+            self.expert_list(),
+            decision.experts.flatten(0, 1),
+            flat_h,
+            previous.flatten(0, 1),
+            None if bridge is None else lambda tokens: bridge(flat_h[tokens], flat_readout[tokens]),
+        )
+        weights = decision.weights.flatten(0, 1).to(outputs.dtype)
+        mixed = (outputs * weights.unsqueeze(-1)).sum(1).unflatten(0, h.shape[:2])
+        return mixed, LayerRouting(decision, opinion)
+
+    def expert_list(self) -> list[Expert]:
+        """The experts as their own type, RWKV experts first."""
+        return list(self.experts)  # type: ignore[arg-type]

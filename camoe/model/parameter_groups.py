@@ -1,0 +1,41 @@
+"""Which parameter belongs to which of the groups that phases train at their own rates."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from camoe.config.phase import PARAMETER_GROUPS
+
+# First match wins. The names are those of LanguageModel.named_parameters().
+_RULES: tuple[tuple[str, str], ...] = (
+    (r"^(emb|head)\.", "embedding_head"),
+    (r"^tables\.", "embedding_head"),
+    (r"^bridge\.", "bridge"),
+    (r"\.mixture\.router\.", "router_gate"),
+    (r"\.mixture\.critic\.", "critic"),
+    (r"\.mixture\.experts\.\d+\.", "experts"),
+    (r"^(blocks\.\d+\.(att|dea|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
+)
+
+
+def group_of(name: str, transformer_experts: frozenset[str]) -> str:
+    """The group of one parameter; `transformer_experts` holds the module names of the Transformer experts."""
+    for pattern, group in _RULES:
+        if re.search(pattern, name):
+            if group != "experts":
+                return group
+            module = re.match(r".*\.experts\.\d+", name)
+            assert module is not None
+            return "transformer_experts" if module.group() in transformer_experts else "rwkv_experts"
+    raise AssertionError(f"parameter {name} belongs to no group")
+
+
+def parameter_groups(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
+    """Every trainable parameter by group and name; each stands in exactly one group."""
+    transformer = frozenset(name for name, module in model.named_modules() if getattr(module, "needs_prefix", False))
+    groups: dict[str, dict[str, nn.Parameter]] = {group: {} for group in PARAMETER_GROUPS}
+    for name, parameter in model.named_parameters():
+        groups[group_of(name, transformer)][name] = parameter
+    return groups

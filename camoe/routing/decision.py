@@ -1,0 +1,27 @@
+"""What a router decides for every token of one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RoutingDecision:
+    """Routers make it, the mixture executes it, the market settles it, the tracker summarises it.
+
+    experts: [B,T,K] int64, winners in falling order of their bids.
+    weights: [B,T,K] mixture weights, differentiable in the gate; they sum to 1 over K when K > 1.
+    price: [B,T] Vickrey price in gate-score units, detached.
+    gate_logits: [B,T,E], differentiable.
+    selection_bias: [B,T,E] the market's part of the bids, detached.
+    adjusted_logits: [B,T,E] gate logits plus bias before noise, detached.
+    """
+
+    experts: Tensor
+    weights: Tensor
+    price: Tensor
+    gate_logits: Tensor
+    selection_bias: Tensor
+    adjusted_logits: Tensor

@@ -1,0 +1,127 @@
+"""Checkpoints that are whole or do not count: files first, marker last, then one rename. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+MARKER, VALUES = "complete.json", "values.json"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a run needs to go on: tensors by file and name, and values that JSON can hold."""
+
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One whole checkpoint on disk: `step` optimiser steps are done."""
+
+    folder: Path
+    step: int
+
+    def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
+        """The tensors saved under `name`."""
+        return load_file(self.folder / f"{name}.safetensors", device=device)
+
+    def values(self) -> dict[str, Any]:
+        """What was saved as JSON."""
+        return json.loads((self.folder / VALUES).read_text())
+
+    def snapshot(self) -> Snapshot:
+        """Everything, tensors on the CPU."""
+        names = sorted(path.stem for path in self.folder.glob("*.safetensors"))
+        return Snapshot({name: self.tensors(name) for name in names}, self.values())
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The checkpoints of one run; the newest `keep` stay."""
+
+    root: Path
+    keep: int = 2
+
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Write `root/step_XXXXXXXX` under another name, its marker last, then rename it."""
+        final = self.root / f"step_{step:08d}"
+        unfinished = self.root / f".{final.name}.{os.getpid()}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for name, content in snapshot.tensors.items():
+            on_cpu = {key: value.detach().cpu().contiguous() for key, value in content.items()}
+            save_file(on_cpu, unfinished / f"{name}.safetensors")
+        (unfinished / VALUES).write_text(json.dumps(snapshot.values))
+        digests = {path.name: _digest(path) for path in sorted(unfinished.iterdir())}
+        (unfinished / MARKER).write_text(json.dumps({"step": step, "sha256": digests}))
+        for path in unfinished.iterdir():
+            _flush_to_disk(path)
+        _remove(final)
+        unfinished.rename(final)
+        _flush_to_disk(self.root)
+        self._prune()
+
+    def latest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole checkpoint, and one line for every newer one that is damaged."""
+        damaged = []
+        for folder in reversed(_folders(self.root)):
+            problem = _problem(folder)
+            if problem is None:
+                return Checkpoint(folder, int(folder.name.removeprefix("step_"))), damaged
+            damaged.append(f"{folder.name}: {problem}")
+        return None, damaged
+
+    def _prune(self) -> None:
+        """Remove all but the newest, and what an interrupted write left behind."""
+        for leftover in self.root.glob(".step_*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for folder in _folders(self.root)[: -self.keep]:
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Marker first, so that a half-removed checkpoint does not count."""
+    (folder / MARKER).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("step_*") if path.is_dir()) if root.is_dir() else []
+
+
+def _problem(folder: Path) -> str | None:
+    """Why a checkpoint does not count, or None when it does."""
+    try:
+        digests = json.loads((folder / MARKER).read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "no readable marker"
+    for name, digest in digests.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if _digest(folder / name) != digest:
+            return f"{name} is damaged"
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+"""What is minimised: the language model's cross-entropy, the balance loss and the critic's losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from camoe.economy.critic_loss import Outcome, affinity_loss, difficulty_loss
+from camoe.economy.market import CapitalMarket
+from camoe.economy.settlement_window import MicroBatchRecord
+from camoe.model.language_model import LanguageModel
+from camoe.model.routing_trace import RoutingTrace
+from camoe.routing.balance_losses import switch_balance_loss
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs, targets: [B,T]; a target of -100 is padding and enters no loss, no market and no statistics."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """[B,T], True where the target is real."""
+        return self.targets != IGNORED
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One term of the total loss and the parameter groups it is meant to train.
+
+    mean: [] mean over the real targets. weight: its coefficient times the micro-batch's share of the window's targets.
+    """
+
+    name: str
+    mean: Tensor
+    weight: Tensor
+    trains: tuple[str, ...]
+
+    @property
+    def value(self) -> Tensor:
+        """[] the term's part of the total loss."""
+        return self.weight * self.mean
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of one micro-batch, the token losses [B,T] in nats (0 where masked), and what was routed."""
+
+    terms: list[LossTerm]
+    token_loss: Tensor
+    mask: Tensor
+    trace: RoutingTrace
+
+    @property
+    def total(self) -> Tensor:
+        """The scalar that is differentiated."""
+        return torch.stack([term.value for term in self.terms]).sum()
+
+    def named(self) -> dict[str, Tensor]:
+        """Detached value of every term."""
+        return {term.name: term.value.detach() for term in self.terms}
+
+
+def compute_losses(
+    model: LanguageModel, batch: Batch, *, noise: Tensor | None = None, window_tokens: Tensor | None = None
+) -> Losses:
+    """Losses of one micro-batch, scaled so that the micro-batches of a window add up to the window's mean.
+
+    noise: standard normal [B,L,T,E] or None. window_tokens: valid targets of the whole window; None: of this batch.
+    """
+    trace = RoutingTrace()
+    logits, _ = model(batch.inputs, noise=noise, trace=trace)
+    token_loss = token_cross_entropy(logits, batch.targets)
+    valid = batch.mask.sum().clamp(min=1)
+    share = torch.ones_like(valid) if window_tokens is None else valid / window_tokens
+    terms = [
+        LossTerm("language_model", token_loss.sum() / valid, share, _groups_of_language_model(model)),
+        *_balance_terms(model, trace, batch.mask, share),
+        *_critic_terms(model, trace, token_loss.detach(), batch.mask, share),
+    ]
+    return Losses(terms, token_loss.detach(), batch.mask, trace)
+
+
+def token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of every token in nats, [B,T]; 0 where the target is ignored."""
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    ).view(targets.shape)
+
+
+def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:
+    """The groups that the language-model loss trains in this composition."""
+    mix = model.config.experts
+    optional = {
+        "router_gate": mix.total > 1,
+        "rwkv_experts": mix.rwkv_ffn > 0,
+        "transformer_experts": mix.transformer_prefix > 0,
+        "bridge": mix.transformer_prefix > 0,
+    }
+    return ("rwkv_backbone", "embedding_head", *(group for group, present in optional.items() if present))
+
+
+def _balance_terms(model: LanguageModel, trace: RoutingTrace, mask: Tensor, share: Tensor) -> list[LossTerm]:
+    router = model.config.router
+    if not router.balance_coefficient or not router.balance_differentiable or model.config.experts.total == 1:
+        return []
+    gate_logits, experts = trace.stacked("gate_logits").flatten(1, 2), trace.stacked("experts").flatten(1, 2)
+    loss = switch_balance_loss(gate_logits, experts, mask.flatten()).mean()
+    return [LossTerm("balance", loss, router.balance_coefficient * share, ("router_gate",))]
+
+
+def _critic_terms(
+    model: LanguageModel, trace: RoutingTrace, token_loss: Tensor, mask: Tensor, share: Tensor
+) -> list[LossTerm]:
+    """Difficulty and affinity regressions, averaged over layers."""
+    if not isinstance(model.market, CapitalMarket):
+        return []
+    difficulty, affinity = trace.stacked_critic()
+    config, baseline = model.market.config.critic, model.market.state.baseline[:, None, None]
+    weight = config.loss_weight * share
+    outcome = Outcome(trace.stacked("experts"), trace.stacked("price"), token_loss, mask)
+    terms = [LossTerm("critic_difficulty", difficulty_loss(difficulty, outcome, baseline), weight, ("critic",))]
+    if config.affinity_trained:
+        terms.append(LossTerm("critic_affinity", affinity_loss(affinity, outcome, baseline), weight, ("critic",)))
+    return terms if config.loss_weight else []
+
+
+def settlement_record(losses: Losses) -> MicroBatchRecord:
+    """What a market with capital needs to know of one micro-batch, without gradients."""
+    _, affinity = losses.trace.stacked_critic()
+    critic = [term.mean.detach() for term in losses.terms if term.name.startswith("critic")]
+    return MicroBatchRecord(
+        winners=losses.trace.stacked("experts"),
+        price=losses.trace.stacked("price"),
+        gate_logits=losses.trace.stacked("gate_logits").detach(),
+        selection_bias=losses.trace.stacked("selection_bias"),
+        affinity=affinity.detach(),
+        token_loss=losses.token_loss,
+        mask=losses.mask,
+        critic_loss=torch.stack(critic).sum() if critic else losses.token_loss.new_zeros(()),
+    )

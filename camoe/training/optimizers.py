@@ -1,0 +1,74 @@
+"""The optimiser: one torch parameter group per (phase group, rate factor, weight decay)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from camoe.config.optimizer import OptimizerConfig
+from camoe.training.phases import Phase
+
+# Source: RWKV-LM's training of RWKV-7 gives the decay's bias w0 twice the learning rate.
+_DOUBLE_RATE = ".att.w0"
+
+
+def rate_factor(name: str) -> float:
+    """Learning-rate factor of one parameter by name."""
+    return 2.0 if name.endswith(_DOUBLE_RATE) else 1.0
+
+
+def decays(parameter: nn.Parameter) -> bool:
+    """Weight decay is for matrices only; vectors stored as [1,1,C] count as vectors."""
+    return sum(size > 1 for size in parameter.shape) >= 2
+
+
+def build_optimizer(
+    config: OptimizerConfig, groups: Mapping[str, Mapping[str, nn.Parameter]], device_type: str
+) -> torch.optim.Optimizer:
+    """AdamW over all groups; rates are set by `set_rates` before every step."""
+    buckets: dict[tuple[str, float, bool], list[nn.Parameter]] = defaultdict(list)
+    for group, parameters in groups.items():
+        for name, parameter in parameters.items():
+            buckets[group, rate_factor(name), decays(parameter)].append(parameter)
+    torch_groups = [
+        {
+            "params": parameters,
+            "phase_group": group,
+            "rate_factor": factor,
+            "weight_decay": config.weight_decay if decay else 0.0,
+        }
+        for (group, factor, decay), parameters in buckets.items()
+    ]
+    return torch.optim.AdamW(
+        torch_groups, lr=0.0, betas=(config.beta1, config.beta2), eps=config.eps, fused=device_type in ("cpu", "cuda")
+    )
+
+
+def set_rates(optimizer: torch.optim.Optimizer, base_rate: float, phase: Phase) -> None:
+    """Learning rate of every group: the scheduled base rate, the phase's multiplier, the parameter's factor."""
+    multipliers = phase.config.multipliers()
+    for group in optimizer.param_groups:
+        group["lr"] = base_rate * multipliers[group["phase_group"]] * group["rate_factor"]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
+    """The optimiser's state as 'parameter name|entry' tensors."""
+    return {
+        f"{names[parameter]}|{entry}": value
+        for parameter, entries in optimizer.state.items()
+        for entry, value in entries.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put the saved state back; a parameter that had none yet keeps none."""
+    parameters = {name: parameter for parameter, name in names.items()}
+    optimizer.state.clear()
+    for key, value in tensors.items():
+        name, _, entry = key.partition("|")
+        optimizer.state[parameters[name]][entry] = value.clone()

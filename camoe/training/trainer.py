@@ -1,0 +1,246 @@
+"""The training loop: phases, steps, evaluations, checkpoints, and stopping at any of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camoe.config.run import RunConfig
+from camoe.config.signature import result_settings
+from camoe.data.corpus import Corpus
+from camoe.data.evaluation_windows import evaluation_windows
+from camoe.data.loader import BatchLoader
+from camoe.economy.market_report import MarketReport
+from camoe.inference.evaluation import Evaluation, evaluate
+from camoe.model.language_model import LanguageModel
+from camoe.model.parameter_groups import parameter_groups
+from camoe.tracking.console import ProgressDisplay
+from camoe.tracking.market_record import market_record
+from camoe.tracking.routing_statistics import routing_statistics_of
+from camoe.tracking.tracker import Tracker
+from camoe.training.checkpoint import CheckpointStore, Snapshot
+from camoe.training.interruption import Interruption
+from camoe.training.learning_rate import schedule_factor
+from camoe.training.objectives import Batch
+from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
+from camoe.training.phases import Phase, PhaseSchedule, let_learn
+from camoe.training.random_state import random_state, restore_random_state
+from camoe.training.router_noise import RouterNoise
+from camoe.training.stopwatch import Stopwatch
+from camoe.training.train_step import StepResult, micro_batches, train_step
+from camoe.training.window_means import WindowMeans
+
+log = logging.getLogger(__name__)
+CHECK_LEN = 32  # tokens per sequence of the self-check
+
+
+class TooManySkippedSteps(RuntimeError):
+    """The loss was not finite too often."""
+
+
+@dataclass
+class Progress:
+    """Counters of the whole run."""
+
+    step: int = 0
+    tokens_seen: int = 0
+    skipped_steps: int = 0
+
+
+class Trainer:
+    """Owns everything that changes during a run; `snapshot` and `restore` carry all of it."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: LanguageModel,
+        corpus: Corpus,
+        tracker: Tracker,
+        checkpoints: CheckpointStore,
+        display: ProgressDisplay,
+    ) -> None:
+        self.config, self.model = config, model
+        self.tracker, self.checkpoints, self.display = tracker, checkpoints, display
+        self.device = model.emb.weight.device
+        self.groups = parameter_groups(model)
+        self.optimizer = build_optimizer(config.optimizer, self.groups, self.device.type)
+        self.schedule = PhaseSchedule(config.phase)
+        self.sequences = config.train.micro_batch * config.train.grad_accum
+        self._tokens_per_step = self.sequences * config.train.ctx_len
+        self.loader = BatchLoader(corpus.train.tokens, config.train.ctx_len, self.sequences, config.seeds.data)
+        self.held_out = evaluation_windows(corpus, config.train.ctx_len)
+        self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
+        self.statistics, self.means = routing_statistics_of(model), WindowMeans()
+        self.market: MarketReport | None = None
+        self.progress = Progress()
+        self._saved_step = -1
+        self._stopwatch = Stopwatch(0)
+
+    def fit(self, interruption: Interruption) -> bool:
+        """Train to the end of the schedule; False when an interruption stopped it, in a saved state."""
+        self.display.start(self.progress.step)
+        while self.progress.step < self.schedule.total_steps and not interruption.requested:
+            phase = self._enter_phase()
+            self._note(phase, self._step(phase))
+            if self._due(self.config.tracking.log_every):
+                self._log(phase)
+            if self._due(self.config.train.eval_every):
+                self._log_held_out()
+            if self._due(self.config.train.checkpoint_every):
+                self._save()
+        if interruption.requested:
+            self._save()
+        return not interruption.requested
+
+    def _save(self) -> None:
+        """Write a checkpoint of the present step, unless it is there already."""
+        if self._saved_step != self.progress.step:
+            self.checkpoints.save(self.progress.step, self.snapshot())
+            self._saved_step = self.progress.step
+
+    def snapshot(self) -> Snapshot:
+        """Everything needed to go on, bit for bit."""
+        weights, extra = _tensors_and_values(self.model.state_dict())
+        generators, generator_values = random_state()
+        return Snapshot(
+            tensors={
+                "model": weights,
+                "optimizer": optimizer_tensors(self.optimizer, self._names()),
+                "means": self.means.state(),
+                "statistics": self.statistics.state(),
+                "random": generators,
+            },
+            values={
+                "progress": asdict(self.progress),
+                "model": extra,
+                "random": generator_values,
+                "loader": self.loader.state_dict(),
+                "tracker": self.tracker.state(),
+                "config": result_settings(self.config),
+            },
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot; the tracker forgets the records after it."""
+        values, tensors = snapshot.values, snapshot.tensors
+        self.model.load_state_dict({**tensors["model"], **values["model"]})
+        restore_optimizer(self.optimizer, self._names(), tensors["optimizer"])
+        self.means.load_state(tensors["means"], self.device)
+        self.statistics.load_state(tensors["statistics"], self.device)
+        self.loader.load_state_dict(values["loader"])
+        self.progress = Progress(**values["progress"])
+        self._saved_step = self.progress.step
+        self.tracker.rewind(values["tracker"])
+        self._stopwatch = Stopwatch(self.progress.step)
+        restore_random_state(tensors["random"], values["random"])
+
+    def _names(self) -> dict[nn.Parameter, str]:
+        return {parameter: name for name, parameter in self.model.named_parameters()}
+
+    def batches(self, step: int) -> list[tuple[Batch, Tensor]]:
+        """The micro-batches and router noise of one optimiser step, a pure function of the step."""
+        window = torch.from_numpy(self.loader.window(step)).to(self.device)
+        noise = self.noise.of_step(step, self.sequences, self.config.train.ctx_len).to(self.device)
+        return list(micro_batches(window, noise, self.config.train.micro_batch))
+
+    def evaluate(self, sequences: int | None = None) -> Evaluation:
+        """Score the first `sequences` windows of the held-out text, or all of it."""
+        windows = self.held_out if sequences is None else self.held_out.first(sequences)
+        with self._stopwatch.left_out():
+            return evaluate(self.model, windows, self.config.train.micro_batch, routing_statistics_of(self.model))
+
+    def check_batch(self) -> Batch:
+        """A short batch of the first step's tokens, for the start-up self-check."""
+        batch = self.batches(0)[0][0]
+        return Batch(batch.inputs[:2, :CHECK_LEN], batch.targets[:2, :CHECK_LEN])
+
+    def tokens_per_s(self) -> float:
+        """Training tokens per second of this process."""
+        return self._stopwatch.steps_per_second() * self._tokens_per_step
+
+    def elapsed(self) -> float:
+        """Seconds since this process began to train."""
+        return self._stopwatch.elapsed()
+
+    def _enter_phase(self) -> Phase:
+        """The phase of the coming step: what may learn, whether the market bids, and at which rates."""
+        step = self.progress.step
+        phase = self.schedule.at(step)
+        let_learn(phase, self.groups)
+        self.model.market.bidding = phase.config.market_bids
+        factor = schedule_factor(self.config.optimizer, step, self.schedule.total_steps)
+        set_rates(self.optimizer, self.config.train.base_lr * factor, phase)
+        return phase
+
+    def _step(self, phase: Phase) -> StepResult:
+        batches = self.batches(self.progress.step)
+        clip = self.config.optimizer.grad_clip
+        return train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip)
+
+    def _note(self, phase: Phase, result: StepResult) -> None:
+        """Count the step and remember what the next record will say."""
+        self.progress.step += 1
+        self.progress.tokens_seen += self._tokens_per_step
+        if result.applied:
+            self.means.add({f"loss/{name}": value for name, value in result.losses.items()})
+            self.means.add(
+                {"loss/total": torch.stack(list(result.losses.values())).sum(), "progress/grad_norm": result.grad_norm}
+            )
+            self.market = result.market or self.market
+        else:
+            self.progress.skipped_steps += 1
+            log.warning("step %d: loss or gradient is not finite, step skipped", self.progress.step)
+        if self.progress.skipped_steps > self.config.train.max_skipped_steps:
+            raise TooManySkippedSteps(
+                f"{self.progress.skipped_steps} steps skipped for a loss that is not finite, in phase {phase.name}; "
+                f"train.max_skipped_steps allows {self.config.train.max_skipped_steps}"
+            )
+
+    def _due(self, interval: int) -> bool:
+        return self.progress.step % interval == 0 or self.progress.step == self.schedule.total_steps
+
+    def _log(self, phase: Phase) -> None:
+        """One record of the window since the last one; then a new window begins."""
+        steps, seconds = self._stopwatch.lap(self.progress.step)
+        record = {
+            **self.means.means(),
+            **self.statistics.metrics(),
+            **self.statistics.series(),
+            **(market_record(self.market) if self.market is not None else {}),
+            **self._phase_record(phase),
+            "progress/tokens_seen": self.progress.tokens_seen,
+            "progress/skipped_steps": self.progress.skipped_steps,
+            "time/step": seconds / max(1, steps),
+            "time/tokens_per_s": steps * self._tokens_per_step / seconds,
+        }
+        self.tracker.log(self.progress.step, record)
+        loss, speed = record.get("loss/language_model", math.nan), record["time/tokens_per_s"]
+        self.display.update(self.progress.step, loss=loss, tokens_per_s=speed, phase=phase.name)
+        self.statistics.reset()
+        self.means.reset()
+
+    def _log_held_out(self) -> None:
+        result = self.evaluate(self.config.train.eval_sequences)
+        self.tracker.log(self.progress.step, result.record("valid"))
+
+    def _phase_record(self, phase: Phase) -> dict[str, object]:
+        rates = {group["phase_group"]: group["lr"] / group["rate_factor"] for group in self.optimizer.param_groups}
+        return {
+            "phase/name": phase.name,
+            "phase/index": self.schedule.phases.index(phase),
+            "phase/market_bids": int(self.model.market.bidding),
+            "phase/market_settles": int(phase.config.market_settles and self.model.market.has_capital),
+            **{f"phase/lr_{name}": rate for name, rate in rates.items()},
+        }
+
+
+def _tensors_and_values(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state dict parted into what safetensors holds and what JSON holds."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return tensors, {name: value for name, value in state.items() if name not in tensors}

@@ -1,0 +1,96 @@
+"""Sorted dispatch against running every expert on every token."""
+
+import pytest
+import torch
+from camoe.model.experts.rwkv_ffn import RwkvFeedForward
+from torch import Tensor
+
+from camoe.model.bridge import LinearStateBridge
+from camoe.model.dispatch import plan_dispatch, run_experts
+from camoe.model.experts.expert import Expert, ExpertContext
+from camoe.model.experts.transformer_prefix import TransformerPrefix
+
+C = 32
+
+
+def _mix(n_rwkv: int, n_transformer: int) -> list[Expert]:
+    torch.manual_seed(0)
+    experts: list[Expert] = [RwkvFeedForward(C, 4 * C, layer_id=1, n_layer=3, token_shift=True) for _ in range(n_rwkv)]
+    experts += [TransformerPrefix(C, 16, prefix_len=3) for _ in range(n_transformer)]
+    for expert in experts:
+        for parameter in expert.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return [expert.double() for expert in experts]
+
+
+def _dense(
+    experts: list[Expert], winners: Tensor, h: Tensor, previous: Tensor, readout: Tensor, bridge: LinearStateBridge
+) -> Tensor:
+    context = ExpertContext(previous, bridge(h, readout))
+    every = torch.stack([expert(h, context) for expert in experts], dim=1)
+    return every.gather(1, winners.unsqueeze(-1).expand(*winners.shape, h.shape[-1]))
+
+
+@pytest.mark.parametrize(("n_rwkv", "n_transformer"), [(3, 1), (2, 2), (4, 0), (0, 3)])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+@pytest.mark.parametrize("n_token", [1, 17])
+def test_values_and_gradients_equal_the_dense_sum(n_rwkv: int, n_transformer: int, top_k: int, n_token: int) -> None:
+    experts = _mix(n_rwkv, n_transformer)
+    bridge = LinearStateBridge(C, 3, 4).double()
+    generator = torch.Generator().manual_seed(n_token)
+    h, previous, readout = (
+        torch.randn(n_token, C, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(3)
+    )
+    scores = torch.rand(n_token, len(experts), generator=generator)
+    winners = scores.topk(top_k).indices
+    cotangent = torch.randn(n_token, top_k, C, dtype=torch.float64, generator=generator)
+    wrt = [h, previous, readout, *bridge.parameters(), *(p for expert in experts for p in expert.parameters())]
+
+    grouped = run_experts(experts, winners, h, previous, lambda tokens: bridge(h[tokens], readout[tokens]))
+    dense = _dense(experts, winners, h, previous, readout, bridge)
+    torch.testing.assert_close(grouped, dense, rtol=1e-10, atol=1e-12)
+    for ours, reference in zip(
+        torch.autograd.grad((grouped * cotangent).sum(), wrt, allow_unused=True),
+        torch.autograd.grad((dense * cotangent).sum(), wrt, allow_unused=True),
+        strict=True,
+    ):
+        zero = torch.zeros(())
+        torch.testing.assert_close(
+            zero if ours is None else ours.float(),
+            (zero if reference is None else reference.float()).expand_as(zero if ours is None else ours),
+            rtol=1e-5,
+            atol=1e-7,
+        )
+
+
+def test_a_non_finite_expert_harms_only_its_own_tokens() -> None:
+    experts = _mix(4, 0)
+    with torch.no_grad():
+        experts[2].value.weight.fill_(float("nan"))  # type: ignore[union-attr]
+    h = torch.randn(40, C, dtype=torch.float64)
+    winners = torch.rand(40, 4).topk(2).indices
+    out = run_experts(experts, winners, h, h, None)
+    assert torch.equal(out.isnan().all(-1), winners == 2)
+    assert torch.equal(out.isnan().any(-1), winners == 2)
+
+
+def test_the_plan_sorts_stably_and_inverts() -> None:
+    winners = torch.tensor([[2, 0], [0, 1], [2, 1], [0, 2]])
+    plan = plan_dispatch(winners, 4)
+    assert plan.counts == [3, 2, 3, 0]
+    assert plan.tokens.tolist() == [0, 1, 3, 1, 2, 0, 2, 3]
+    assert torch.equal(plan.tokens[plan.inverse].view(4, 2), torch.arange(4)[:, None].expand(4, 2))
+
+
+def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
+    experts, asked = _mix(1, 2), []
+    bridge = LinearStateBridge(C, 3, 4).double()
+    h = torch.randn(5, C, dtype=torch.float64)
+    winners = torch.tensor([[1, 2], [0, 1], [2, 1], [0, 2], [1, 2]])
+
+    def make_prefix(tokens: Tensor) -> Tensor:
+        asked.append(tokens.tolist())
+        return bridge(h[tokens], h[tokens])
+
+    run_experts(experts, winners, h, h, make_prefix)
+    assert asked == [[0, 1, 2, 3, 4]]

@@ -1,0 +1,28 @@
+"""Small configurations for tests, made from the schema's own defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from camoe.config.economy import EconomyConfig, V18Config, V21Config
+from camoe.config.run import RunConfig
+
+SMALL: dict[str, Any] = {
+    "model": {"n_embd": 32, "n_layer": 2, "head_size": 16, "prefix_len": 3, "low_rank": 4},
+    "tokenizer": {"kind": "byte", "vocab_size": 256},
+    "phase": {"schedule": {"normal": {"steps": 4}}},
+    "train": {"ctx_len": 16, "micro_batch": 2, "grad_accum": 2, "eval_sequences": 2},
+    "tracking": {"mlflow": False},
+}
+
+
+def small_run(economy: str = "v21", **groups: Any) -> RunConfig:
+    """A checked RunConfig: SMALL, with `groups` merged over it, under the named economy."""
+    schema = {"off": EconomyConfig, "v18": V18Config, "v21": V21Config}[economy]
+    base = OmegaConf.structured(RunConfig)
+    base = OmegaConf.merge(base, {"economy": OmegaConf.structured(schema)})
+    config = OmegaConf.to_object(OmegaConf.merge(base, SMALL, groups))
+    assert isinstance(config, RunConfig)
+    return config
