@@ -1,0 +1,82 @@
+"""The WKV-7 recurrence as one differentiable operation, and the choice of who computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from camoe.config.refusal import not_an_option, out_of_range
+from camoe.kernels.wkv7_chunked import wkv7_chunked
+from camoe.kernels.wkv7_reference import wkv7_reference
+
+BACKENDS = ("chunked", "reference")
+# The chunked form divides by the decay over a chunk, at least 0.545^64 = 1e-17; float32 ends at 1e-38.
+MAX_CHUNK_LEN = 64
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """The backend that will run and, in words for the log, why."""
+
+    name: str
+    reason: str
+
+
+def choose_backend(requested: str, device_type: str) -> BackendChoice:
+    """Resolves `kernel.wkv`: a name of BACKENDS is taken as it is, `auto` picks the fastest one for the device."""
+    if requested == "auto":
+        return BackendChoice("chunked", f"auto: the fastest backend available on {device_type}")
+    if requested not in BACKENDS:
+        raise not_an_option("kernel.wkv", requested, ("auto", *BACKENDS), noun="backend")
+    return BackendChoice(requested, "requested")
+
+
+def wkv7(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    state: Tensor | None = None,
+    *,
+    backend: str = "chunked",
+    chunk_len: int = 16,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Runs RWKV-7's state recurrence (formula: `wkv7_step`) over T tokens from `state`, or from zero.
+
+    r, w, k, v, a, b [B,T,H,N]; `w` is the decay factor itself, exp(-e^-0.5 sigmoid(z)), in (0.545, 1).
+    state [B,H,N,N]: row = value channel, column = key channel. Computed in float32 (float64 if any input is), whatever
+    the inputs' dtype and autocast. Returns y and sa [B,T,H,N] in the dtype of r, and the final state in the computing
+    dtype; all three carry gradients to every input. `chunk_len` matters to the chunked backend only.
+    """
+    if backend not in BACKENDS:
+        raise not_an_option("kernel.wkv", backend, BACKENDS, noun="backend")
+    if not 1 <= chunk_len <= MAX_CHUNK_LEN:
+        raise out_of_range("kernel.chunk_len", chunk_len, f"at least 1 and at most {MAX_CHUNK_LEN}")
+    state = _checked_state(state, (r, w, k, v, a, b))
+    dtype = r.dtype
+    r, w, k, v, a, b = (x.to(state.dtype) for x in (r, w, k, v, a, b))
+    with torch.autocast(r.device.type, enabled=False):
+        if backend == "reference" or r.shape[1] == 1:
+            y, sa, final_state = wkv7_reference(r, w, k, v, a, b, state)
+        else:
+            y, sa, final_state = wkv7_chunked(r, w, k, v, a, b, state, chunk_len)
+    return y.to(dtype), sa.to(dtype), final_state
+
+
+def _checked_state(state: Tensor | None, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The initial state in the computing dtype; refuses shapes that would broadcast into a wrong answer."""
+    shapes = {tuple(x.shape) for x in inputs}
+    n_batch, n_tokens, n_head, size = inputs[0].shape
+    expected = (n_batch, n_head, size, size)
+    if len(shapes) > 1 or n_tokens == 0 or (state is not None and tuple(state.shape) != expected):
+        given = None if state is None else tuple(state.shape)
+        raise ValueError(f"wkv7: inputs must share one shape [B,T,H,N], T >= 1; got {shapes} with state {given}")
+    given_tensors = inputs if state is None else (*inputs, state)
+    dtype = torch.float64 if any(x.dtype == torch.float64 for x in given_tensors) else torch.float32
+    if state is None:
+        return torch.zeros(expected, dtype=dtype, device=inputs[0].device)
+    return state.to(dtype)
