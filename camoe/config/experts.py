@@ -10,6 +10,8 @@ from camoe.config.setting import setting
 
 @dataclass(kw_only=True)
 class ExpertsConfig:
+    """How many experts of each kind a mixture layer has, and how they are built."""
+
     rwkv_ffn: int = setting(3, help="RWKV channel-mix experts (cheap)", low=0)
     transformer_prefix: int = setting(1, help="Transformer experts that attend to the bridged prefix (dear)", low=0)
     hidden_ratio: int = setting(4, help="hidden width of an RWKV expert, in multiples of n_embd", low=1)

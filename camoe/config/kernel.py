@@ -9,6 +9,8 @@ from camoe.config.setting import setting
 
 @dataclass(kw_only=True)
 class KernelConfig:
+    """Backend of the recurrence, and the device."""
+
     wkv: str = setting("auto", help="backend of the WKV-7 recurrence", options=("auto", "chunked", "reference"))
     chunk_len: int = setting(16, help="tokens per chunk of the chunked backend", low=1, high=64)
     device: str = setting("auto", help="auto, cpu or cuda", options=("auto", "cpu", "cuda"))

@@ -10,6 +10,8 @@ from camoe.config.setting import setting
 
 @dataclass(kw_only=True)
 class ModelConfig:
+    """Widths, depth and optional parts of the language model."""
+
     n_embd: int = setting(128, help="channels C of the residual stream", low=1)
     n_layer: int = setting(4, help="blocks L", low=1)
     head_size: int = setting(32, help="channels N of one WKV-7 head: 16, 32, 64 or 128", low=1)

@@ -10,6 +10,8 @@ from camoe.config.setting import setting
 
 @dataclass(kw_only=True)
 class OptimizerConfig:
+    """Constants of the update rule, and of warm-up and decay."""
+
     kind: str = setting("adamw", help="update rule", options=("adamw",))
     beta1: float = setting(0.9, help="decay of the first moment", low=0, high=1)
     beta2: float = setting(0.99, help="decay of the second moment", low=0, high=1)

@@ -5,6 +5,7 @@ Runs only on failure, so that a correct command line pays nothing for it.
 
 from __future__ import annotations
 
+import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,9 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from camoe.config.group_choice import check_group_override, visible
 from camoe.config.option_catalog import CONF
@@ -25,7 +26,7 @@ from camoe.config.refusal import ConfigError, nearest
 from camoe.config.unknown_setting import unknown_setting
 from camoe.config.wrong_type import annotation_of, wrong_type
 
-HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError, AssertionError)
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, AssertionError)
 
 
 def explain(error: Exception, arguments: Namespace) -> str:
@@ -35,12 +36,11 @@ def explain(error: Exception, arguments: Namespace) -> str:
         overrides = [parse(text) for text in arguments.overrides]
         if not arguments.multirun:
             _check_no_sweep(overrides)
-        _check_each(overrides, _loader(arguments), arguments.config_name)
+        _check_groups(overrides, _loader(arguments))
+        _check_failed_override(error)
     except ConfigError as refusal:
         return str(refusal)
-    except HYDRA_ERRORS:
-        pass  # not the command line's fault: the composition's own words say more
-    return one_line(error)
+    return one_line(error)  # no override is to blame; a YAML file of the user's may be
 
 
 def parse(text: str) -> Override:
@@ -66,7 +66,7 @@ def one_line(error: BaseException) -> str:
             break
         if line and not line.startswith(("object_type", "reference_type")) and line not in kept:
             kept.append(line)
-    return "; ".join(kept) or type(error).__name__
+    return "; ".join(kept).replace(":; ", ": ") or type(error).__name__
 
 
 def _check_files(arguments: Namespace) -> None:
@@ -101,28 +101,23 @@ def _loader(arguments: Namespace) -> ConfigLoaderImpl:
     return ConfigLoaderImpl(config_search_path=search_path)
 
 
-def _check_each(overrides: Sequence[Override], loader: ConfigLoaderImpl, config_name: str | None) -> None:
-    """Chooses the groups first, then sets one value after another until one does not fit."""
-    fixed = [override for override in overrides if not override.is_sweep_override()]
-    choices = []
-    for override in fixed:
+def _check_groups(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> None:
+    for override in overrides:
         options = visible(loader.get_group_options(override.key_or_group))
-        if options and not isinstance(override.value(), dict):
+        if options and not override.is_sweep_override() and not isinstance(override.value(), dict):
             check_group_override(override, options)
-            choices.append(override)
-    lines = [override.input_line or "" for override in choices]
-    cfg = loader.load_configuration(config_name or "config", lines, RunMode.MULTIRUN)
-    for override in fixed:
-        if override not in choices:
-            _apply(override, cfg)
 
 
-def _apply(override: Override, cfg: DictConfig) -> None:
-    try:
-        ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
-    except (HydraException, OmegaConfBaseException) as error:
-        _check_known(override, cfg)
-        raise _misfit(override, cfg, error) from error
+def _check_failed_override(error: Exception) -> None:
+    """Refuses the value that Hydra was setting when it failed.
+
+    Read from the frame that raised, which holds the composition so far: composing anew would double the user's wait.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is ConfigLoaderImpl._apply_overrides_to_config.__code__:
+            override, cfg = frame.f_locals["override"], frame.f_locals["cfg"]
+            _check_known(override, cfg)
+            raise _misfit(override, cfg, error)
 
 
 def _check_known(override: Override, cfg: DictConfig) -> None:

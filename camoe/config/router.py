@@ -11,6 +11,8 @@ ROUTERS = ("dual_path", "market_only")
 
 @dataclass(kw_only=True)
 class RouterConfig:
+    """The election rule, its noise and the load-balance loss."""
+
     kind: str = setting("dual_path", help="rule that elects and weighs the winners", options=ROUTERS)
     top_k: int = setting(2, help="winners per token, k", low=1)
     gate_hidden: int = setting(64, help="hidden width of each expert's confidence net", low=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import Field, field
 from typing import Any
 
@@ -11,7 +10,6 @@ def setting(
     default: Any = None,
     *,
     help: str,
-    factory: Callable[[], Any] | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -31,8 +29,6 @@ def setting(
         "options": options,
         "affects_results": affects_results,
     }
-    if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

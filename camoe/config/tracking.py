@@ -9,6 +9,8 @@ from camoe.config.setting import setting
 
 @dataclass(kw_only=True)
 class TrackingConfig:
+    """What is recorded beyond metrics.jsonl, and how often."""
+
     mlflow: bool = setting(True, help="record the run in MLflow")
     uri: str | None = setting(None, help="tracking URI; default MLFLOW_TRACKING_URI, else mlflow.db beside run.py")
     experiment: str = setting("camoe", help="MLflow experiment")

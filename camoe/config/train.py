@@ -9,6 +9,8 @@ from camoe.config.setting import setting
 
 @dataclass(kw_only=True)
 class TrainConfig:
+    """What one optimiser step reads, and what happens between steps."""
+
     base_lr: float = setting(1e-3, help="learning rate before phase multipliers and schedule", above=0)
     ctx_len: int = setting(256, help="tokens T of one training sequence", low=2)
     micro_batch: int = setting(8, help="sequences per forward pass", low=1)

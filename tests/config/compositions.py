@@ -1,0 +1,66 @@
+"""Composing in-process, as run.py does, without a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import combinations, product
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from camoe.config import RunConfig
+from camoe.config.option_catalog import CONF, groups, options
+from camoe.config.resolve import resolve
+from camoe.config.schema_store import register_with_hydra
+
+
+@contextmanager
+def hydra_ready() -> Iterator[None]:
+    """Hydra initialised once for many compositions."""
+    register_with_hydra()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        yield
+
+
+def composition(*overrides: str) -> DictConfig:
+    """Hydra's composition of `overrides`; needs `hydra_ready`."""
+    return compose(config_name="config", overrides=list(overrides))
+
+
+def run_config(*overrides: str) -> RunConfig:
+    """The checked configuration of `overrides`; needs `hydra_ready`."""
+    return resolve(composition(*overrides))
+
+
+REFUSED_PAIRS = {frozenset({"router=market_only", "economy=off"})}
+NEEDED = {"data=local": ["data.path=text.txt"], "job=evaluate": ["job.run=r"], "job=generate": ["job.run=r"]}
+
+
+def covering_rows() -> list[list[str]]:
+    """Few compositions, one option of every group each, in which every allowed pair of options occurs."""
+    choices = {group: [f"{group}={option}" for option in options(group)] for group in groups()}
+    missing = [{one, other} for g, h in combinations(choices, 2) for one, other in product(choices[g], choices[h])]
+    missing = [pair for pair in missing if frozenset(pair) not in REFUSED_PAIRS]
+    rows = []
+    while missing:
+        row: dict[str, str] = {choice.partition("=")[0]: choice for choice in sorted(missing[0])}
+        for group in choices:
+            if group not in row:
+                row[group] = max(choices[group], key=partial(_gain, set(row.values()), missing))
+        chosen = set(row.values())
+        missing = [pair for pair in missing if not pair <= chosen]
+        rows.append(sorted(chosen))
+    return rows
+
+
+def needed_by(row: list[str]) -> list[str]:
+    """Values that some options are refused without."""
+    return [override for choice in row for override in NEEDED.get(choice, [])]
+
+
+def _gain(chosen: set[str], missing: list[set[str]], candidate: str) -> int:
+    if any(frozenset({candidate, other}) in REFUSED_PAIRS for other in chosen):
+        return -1
+    return sum(candidate in pair and pair <= chosen | {candidate} for pair in missing)

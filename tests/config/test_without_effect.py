@@ -1,0 +1,58 @@
+"""Settings that do nothing are named, and only those."""
+
+from __future__ import annotations
+
+import pytest
+from compositions import run_config
+
+from camoe.config.without_effect import RULES, without_effect
+
+IDLE = [
+    (["model.deep_embed_query_dim=64"], ["model.deep_embed_attention=true"]),
+    (["experts=4r0t", "model.prefix_len=4"], ["experts=3r1t"]),
+    (["experts=0r4t", "experts.token_shift=false"], ["experts=2r2t"]),
+    (["router.balance_coefficient=0", "router.balance_differentiable=false"], ["router.balance_coefficient=0.1"]),
+    (["router.noise_std=0", "seeds.router_noise=4"], ["router.noise_std=0.1"]),
+    (["economy.min_capital_share=0.01"], ["economy.min_capital_share=0.09"]),
+    (["economy.min_capital_share=0.3", "economy.base_compute_floor_ratio=0.1"], ["economy.min_capital_share=0.01"]),
+    (["economy=off", "phase.schedule.normal.market_bids=true", "phase.schedule.criticwarm.steps=0"], ["economy=v18"]),
+    (["optimizer.decay=none", "optimizer.final_ratio=0.2"], ["optimizer.decay=cosine"]),
+    (["kernel=reference", "kernel.chunk_len=8"], ["kernel=chunked"]),
+    (["tracking=local", "tracking.experiment=mine"], ["tracking=mlflow"]),
+    (["job.run=old"], ["job=evaluate"]),
+    (["data.text_field=body"], ["data=local", "data.path=x.jsonl"]),
+    (["phase.schedule.sft.critic=2"], ["phase.schedule.sft.steps=1", "phase.schedule.sft.objective=language_model"]),
+]
+pytestmark = pytest.mark.usefixtures("hydra")
+
+
+def warnings(overrides: list[str]) -> list[str]:
+    return without_effect(run_config(*overrides), [override.partition("=")[0] for override in overrides])
+
+
+def merged(overrides: list[str], changes: list[str]) -> list[str]:
+    settings = dict(override.split("=", 1) for override in [*overrides, *changes])
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+@pytest.mark.parametrize(("idle", "remedy"), IDLE, ids=lambda case: ",".join(case))
+def test_each_rule_fires_and_stays_quiet(idle: list[str], remedy: list[str]) -> None:
+    lines = warnings(idle)
+    assert any(line.startswith(f"{override.partition('=')[0]} has no effect: ") for line in lines for override in idle)
+    assert not [line for line in warnings(merged(idle, remedy)) if line in lines]
+
+
+def test_every_rule_has_a_case() -> None:
+    fired = "\n".join(line for idle, _ in IDLE for line in warnings(idle))
+    assert [rule.settings for rule in RULES if rule.why not in fired] == []
+
+
+def test_the_shipped_presets_are_quiet() -> None:
+    for preset in ("tiny", "pilot", "0.4b", "0.4b_toy"):
+        assert warnings([f"model={preset}"]) == []
+    assert warnings(["model=pilot", "experts=4r0t"]) == []
+
+
+def test_phase_in_which_nothing_can_learn() -> None:
+    (line,) = warnings(["economy=off"])
+    assert line.startswith("phase.schedule.criticwarm has no effect: ")
