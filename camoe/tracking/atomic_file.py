@@ -1,0 +1,20 @@
+"""Small JSON files that are either the old version or the new one, never half of each."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write beside the file, then rename over it; a kill at any moment leaves a readable file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """The content, or None when there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,0 +1,250 @@
+"""Every metric the framework records: its name, meaning, unit and range, in one place.
+
+A name is `room/metric`. What exists per layer is recorded as its mean over layers under that name, and where stated as
+`room/metric/worst` (the worst layer), `room/metric/by_layer` ([L] numbers) or `room/metric/by_expert` ([L][E] numbers).
+Symbols: N tokens that are real targets in the record's window, L layers, E experts, k winners per token, z gate logits,
+n_e assignments (token, winner) of expert e, f_e = n_e / (N k), p_t = softmax(z_t), C_e capital, M = total_capital.
+Only `time/` may differ between two runs of the same configuration on the same machine.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from camoe.config.phase import PARAMETER_GROUPS
+from camoe.config.refusal import nearest
+
+SCALAR, WORST, BY_LAYER, BY_EXPERT = "", "worst", "by_layer", "by_expert"
+LAYERED = (SCALAR, BY_LAYER)
+HEADLINE = (SCALAR, WORST, BY_LAYER)
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A record holds a name that this table does not define."""
+
+
+@dataclass(frozen=True)
+class MetricDefinition:
+    """One row of the table; `forms` are the endings under which the metric is recorded."""
+
+    name: str
+    definition: str
+    unit: str
+    range: str
+    forms: tuple[str, ...] = (SCALAR,)
+    worst: str = "max"
+
+    def names(self) -> list[str]:
+        """Every recorded name of this metric."""
+        return [f"{self.name}/{form}" if form else self.name for form in self.forms]
+
+
+def _room(room: str, *rows: tuple[str, str, str, str] | tuple[str, str, str, str, tuple[str, ...]]) -> _Rows:
+    return [MetricDefinition(f"{room}/{row[0]}", *row[1:]) for row in rows]
+
+
+_Rows = list[MetricDefinition]
+
+LOSS = _room(
+    "loss",
+    ("total", "what is minimised: the sum of the terms below", "nats/token", "0.."),
+    ("language_model", "training cross-entropy, mean over N", "nats/token", "0.."),
+    ("balance", "balance_coefficient times the Switch loss E sum_e f_e P_e, mean over layers", "1", "0.."),
+    ("critic_difficulty", "loss_weight times the critic's difficulty regression, mean over layers", "1", "0.."),
+    ("critic_affinity", "loss_weight times the critic's affinity regression, mean over layers", "1", "0.."),
+)
+_QUALITY = (
+    ("loss", "cross-entropy, mean over tokens", "nats/token", "0.."),
+    ("ppl", "exp(loss)", "1", "1.."),
+    ("bpb", "sum of token nats / (ln 2 x UTF-8 bytes of the same text)", "bits/byte", "0.."),
+    ("bytes", "UTF-8 bytes of the text that was scored", "bytes", "0.."),
+    ("maxvio_global", "max_e n_e / mean_e n_e - 1 with n counted over the whole text", "1", "0..E/k-1", HEADLINE),
+    ("load_entropy", "H(f) / log E", "1", "0..1", LAYERED),
+    ("dead_experts", "experts with n_e < 0.01 mean n", "experts", "0..E", LAYERED),
+    ("gate_mi", "marginal minus token entropy of the gate, in units of log E", "1", "0..1", LAYERED),
+    ("trans_share", "share of assignments that go to Transformer experts", "1", "0..1", LAYERED),
+    ("flops_per_token", "forward FLOPs per token, experts counted by who served", "FLOP/token", "0.."),
+    ("market_flip_rate", "share of tokens whose winner set the market's bias changes", "1", "0..1", LAYERED),
+    ("load", "f_e, share of assignments", "1", "0..1", (BY_EXPERT,)),
+)
+VALID = _room("valid", *_QUALITY)  # a fixed part of the held-out text, during training
+FINAL = _room(  # all of the held-out text, once at the end
+    "final",
+    *_QUALITY,
+    ("gzip_bpb", "the held-out text compressed by gzip", "bits/byte", "0..8"),
+    ("unigram_bpb", "the held-out text under its own byte frequencies", "bits/byte", "0..8"),
+)
+
+ROUTING = [
+    *_room(
+        "routing",
+        ("tokens", "N, real targets in the window", "tokens", "0.."),
+        ("maxvio_batch", "max_e n_e / mean_e n_e - 1 over the window", "1", "0..E/k-1", HEADLINE),
+        ("maxvio_micro", "the same per micro-batch, then averaged", "1", "0..E/k-1", LAYERED),
+        ("maxvio_noise_floor", "maxvio_batch expected of a uniformly random router with this N, E, k", "1", "0.."),
+        ("load_imbalance", "max_e n_e / mean_e n_e", "1", "1..E/k", (WORST,)),
+        ("minvio", "1 - min_e n_e / mean_e n_e", "1", "0..1", LAYERED),
+        ("load_cv", "standard deviation over mean of n_e", "1", "0..sqrt(E/k-1)", LAYERED),
+        ("effective_experts", "exp H(f)", "experts", "1..E", LAYERED),
+        ("kl_uniform", "log E - H(f)", "nats", "0..log E", LAYERED),
+        ("load_gini", "Gini coefficient of n_e", "1", "0..(E-1)/E", LAYERED),
+        ("dead_experts", "experts with n_e < 0.01 mean n in the window", "experts", "0..E", HEADLINE),
+        ("balance_raw", "E sum_e f_e mean_t(p_te) over the window, unweighted", "1", "0..E", LAYERED),
+        ("z_raw", "mean_t logsumexp(z_t)^2, unweighted", "1", "0..", LAYERED),
+        ("router_z", "mean_t logsumexp(z_t)", "1", "any", LAYERED),
+        ("gate_std", "mean_t standard deviation of z_t over experts", "logits", "0..", LAYERED),
+        ("gate_entropy_token", "mean_t H(p_t) / log E", "1", "0..1", LAYERED),
+        ("gate_entropy_marginal", "H(mean_t p_t) / log E", "1", "0..1", LAYERED),
+        ("topk_mass", "mean_t of the gate's probability on the winners", "1", "0..1", LAYERED),
+        ("margin_k", "mean_t (k-th minus (k+1)-th largest z) / standard deviation of z_t", "1", "0..", LAYERED),
+        ("winner_from_adjusted_entropy", "mean_t H(softmax(adjusted logits))", "nats", "0..log E", LAYERED),
+        ("adjusted_entropy_normalised", "winner_from_adjusted_entropy / log E", "1", "0..1", LAYERED),
+        ("weight_entropy", "mean_t H(mixture weights)", "nats", "0..log k", LAYERED),
+        ("weight_entropy_normalised", "weight_entropy / log k", "1", "0..1", LAYERED),
+        ("noise_flip_rate", "share of tokens whose winner set the noise changed", "1", "0..1", LAYERED),
+        ("trans_weight_share", "share of mixture weight on Transformer experts", "1", "0..1", LAYERED),
+        ("expert_flops_per_token", "forward FLOPs per token in one layer's experts", "FLOP/token", "0..", LAYERED),
+        ("flops_per_token", "forward FLOPs per token of the model, by who served", "FLOP/token", "0.."),
+        ("load", "f_e, share of assignments", "1", "0..1", (BY_EXPERT,)),
+        ("weight_share", "share of mixture weight", "1", "0..1", (BY_EXPERT,)),
+        ("gate_probability", "mean_t p_te", "1", "0..1", (BY_EXPERT,)),
+    ),
+    MetricDefinition("routing/load_entropy", "H(f) / log E", "1", "0..1", HEADLINE, worst="min"),
+    MetricDefinition(
+        "routing/gate_mi", "gate_entropy_marginal - gate_entropy_token", "1", "0..1", HEADLINE, worst="min"
+    ),
+    MetricDefinition(
+        "routing/trans_share",
+        "share of assignments that go to Transformer experts; worst is the layer that uses them most",
+        "1",
+        "0..1",
+        HEADLINE,
+    ),
+]
+
+_FLOWS = (  # of capital, mean over the settlements of the window
+    ("profit", "the experts' profits, net", "any"),
+    ("profit_flow", "sum_e |profit_e|", "0.."),
+    ("taxes", "wealth_tax + idle_tax", "0.."),
+    ("wealth_tax", "progressive tax taken", "0.."),
+    ("idle_tax", "tax taken from idle experts", "0.."),
+    ("depreciation", "capital written off", "0.."),
+    ("qe_inject", "QE: money injected because sum C was low", "0.."),
+    ("qe_drain", "QT: money drained because sum C was high", "0.."),
+    ("floor_mint", "money created by lifting experts to the floor", "0.."),
+    ("vc_inject", "VC: venture capital granted", "0.."),
+    ("shrinkage", "v18: money destroyed by scaling capital back", "0.."),
+    ("lift", "v18: money given to every expert of a poor layer", "0.."),
+    ("minted", "qe_inject + floor_mint + vc_inject + lift", "0.."),
+    ("burned", "taxes + depreciation + qe_drain + shrinkage", "0.."),
+)
+MARKET = _room(
+    "market",
+    ("alpha", "MarketAlpha, strength of the market in the election", "1", "alpha_min..alpha_max", LAYERED),
+    ("bias_std", "mean_t standard deviation of the market's bias over experts", "logits", "0..", LAYERED),
+    ("bias_spread", "mean_t largest minus smallest bias", "logits", "0..", LAYERED),
+    ("market_flip_rate", "share of tokens whose top-k of z differs from that of z + bias", "1", "0..1", HEADLINE),
+    ("price_mean", "mean_t Vickrey price, the (k+1)-th bid", "logits", "any", LAYERED),
+    ("surplus_mean", "mean over assignments of the winner's adjusted logit minus the price", "logits", "any", LAYERED),
+    ("agreement", "share of tokens whose gate and market have the same favourite expert", "1", "0..1", LAYERED),
+    ("capital_share", "C_e / sum C", "1", "0..1", (BY_EXPERT,)),
+    ("gini", "Gini coefficient of C_e", "1", "0..(E-1)/E", HEADLINE),
+    ("capital_entropy", "H(capital_share) / log E", "1", "0..1", LAYERED),
+    ("top_share", "largest capital share", "1", "1/E..1", HEADLINE),
+    ("frac_at_floor", "share of experts whose capital is at the floor", "1", "0..1", LAYERED),
+    ("money_total", "sum_e C_e", "money", "0..", LAYERED),
+    ("asset_velocity", "AssetVelocity: EMA of sum_e |profit_e| over sum C", "1/settlement", "0..", LAYERED),
+    ("baseline", "running mean of the token loss that profit is measured against", "nats/token", "any", LAYERED),
+    ("selected_share", "share of the window's tokens that the expert won", "1", "0..1", (BY_EXPERT,)),
+    *((name, meaning, "money/settlement", size, LAYERED) for name, meaning, size in _FLOWS),
+    (
+        "ledger_residual",
+        "largest |closing - opening - flows| / M of the window; 0 up to rounding",
+        "1",
+        "0..",
+        HEADLINE,
+    ),
+)
+CRITIC = _room(
+    "critic",
+    ("purse", "capital K of the critic", "money", "100..3 K0", LAYERED),
+    ("debt", "what the critic owes for bailouts", "money", "0..", LAYERED),
+    ("bailouts", "bailouts since the start", "count", "0..", LAYERED),
+    ("accuracy", "running share of positions that were right", "1", "0..1", LAYERED),
+    ("profit", "revenue minus stakes", "money/settlement", "any", LAYERED),
+    ("clamp", "money created or confiscated by the purse's limits", "money/settlement", "any", LAYERED),
+    ("repay", "debt repaid", "money/settlement", "0..", LAYERED),
+    ("bailout", "bailout money paid", "money/settlement", "0..", LAYERED),
+    ("purse_residual", "largest |closing - opening - flows| of the purses, money", "money", "0..", LAYERED),
+)
+PHASE = [
+    *_room(
+        "phase",
+        ("name", "name of the training phase", "text", "any"),
+        ("index", "number of the phase in the schedule, from 0", "1", "0.."),
+        ("market_bids", "1 when the market takes part in elections", "1", "0 or 1"),
+        ("market_settles", "1 when capital is updated", "1", "0 or 1"),
+    ),
+    *_room("phase", *((f"lr_{group}", f"learning rate of {group}", "1/step", "0..") for group in PARAMETER_GROUPS)),
+]
+PROGRESS = _room(
+    "progress",
+    ("tokens_seen", "real target tokens trained on since the start", "tokens", "0.."),
+    ("grad_norm", "global gradient norm before clipping", "1", "0.."),
+    ("skipped_steps", "steps skipped for a non-finite loss since the start", "steps", "0.."),
+    ("stream_hash", "hash of the training sequences read so far", "text", "any"),
+)
+TIME = _room(
+    "time",
+    ("unix", "when the record was written", "s since 1970", "0.."),
+    ("step", "mean duration of an optimiser step in the window", "s", "0.."),
+    ("tokens_per_s", "training tokens per second in the window", "tokens/s", "0.."),
+    ("peak_memory", "largest memory so far: of the accelerator, else resident memory of the process", "bytes", "0.."),
+)
+
+DEFINITIONS: tuple[MetricDefinition, ...] = (
+    *LOSS,
+    *VALID,
+    *FINAL,
+    *ROUTING,
+    *MARKET,
+    *CRITIC,
+    *PHASE,
+    *PROGRESS,
+    *TIME,
+)
+BY_RECORDED_NAME: dict[str, MetricDefinition] = {name: row for row in DEFINITIONS for name in row.names()}
+
+
+def is_series(name: str) -> bool:
+    """Whether the name is recorded as numbers per layer or per expert."""
+    return name.endswith((f"/{BY_LAYER}", f"/{BY_EXPERT}"))
+
+
+def undefined_names(names: Iterable[str]) -> list[str]:
+    """Those names that the table does not know."""
+    return [name for name in names if name not in BY_RECORDED_NAME]
+
+
+def warn_if_undefined(names: Iterable[str]) -> None:
+    """UndefinedMetricWarning for each unknown name, with the nearest known one."""
+    for name in undefined_names(names):
+        near = nearest(name, BY_RECORDED_NAME)
+        hint = f"; did you mean {near}?" if near else ""
+        warnings.warn(f"{name}: no such metric in metric_definitions.py{hint}", UndefinedMetricWarning, stacklevel=3)
+
+
+def markdown_table() -> str:
+    """All definitions as one Markdown table for the documentation."""
+    return "\n".join(_markdown_lines())
+
+
+def _markdown_lines() -> Iterator[str]:
+    yield "| metric | definition | unit | range | also as |"
+    yield "|---|---|---|---|---|"
+    for row in DEFINITIONS:
+        forms = ", ".join(form for form in row.forms if form)
+        cells = (f"`{row.name}`", row.definition, row.unit, row.range, forms)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

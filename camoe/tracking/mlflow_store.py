@@ -1,0 +1,154 @@
+"""The MLflow store: where it is, how it is opened by many processes at once, and the repair of runs that died in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from camoe.config import ConfigError
+from camoe.config.tracking import TrackingConfig
+from camoe.tracking.process_identity import ProcessIdentity
+from camoe.tracking.provenance import REPOSITORY, without_passwords
+from camoe.tracking.run_folder import RunFolder
+from camoe.tracking.run_lock import exclusively
+from camoe.tracking.run_status import State
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+SQLITE = "sqlite:///"
+NETWORK_DISKS = ("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.glusterfs")
+MLFLOW_STATUS: dict[State, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+
+def tracking_uri(config: TrackingConfig, root: Path = REPOSITORY) -> str:
+    """tracking.uri, else MLFLOW_TRACKING_URI, else mlflow.db in `root`; sqlite paths are made absolute.
+
+    ConfigError for stores that cannot work: folders of files, and sqlite on a disk shared over the network.
+    """
+    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / 'mlflow.db'}"
+    if "://" not in uri or uri.startswith("file:"):
+        raise ConfigError(
+            f"tracking.uri: {uri} is a folder of files, which MLflow no longer writes; "
+            "must be sqlite:///PATH.db or the http address of a server"
+        )
+    if not uri.startswith(SQLITE):
+        return uri
+    path = Path(uri.removeprefix(SQLITE)).resolve()
+    _refuse_bad_place(path)
+    return f"{SQLITE}{path}"
+
+
+def how_to_look(uri: str) -> str:
+    """What to do to see the runs."""
+    return f"mlflow ui --backend-store-uri {uri}" if uri.startswith(SQLITE) else f"open {without_passwords(uri)}"
+
+
+def prepare_environment() -> None:
+    """Quiet, private and quick to give up; what the user has set wins. Call before mlflow is imported."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("alembic", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def open_experiment(uri: str, name: str) -> tuple[MlflowClient, str]:
+    """(client, experiment id). One process at a time creates or migrates a sqlite store; the others wait."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    with _creation_lock(uri):
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return client, client.create_experiment(name, artifact_location=_artifact_location(uri, name))
+            except MlflowException:  # another host created it in between
+                experiment = client.get_experiment_by_name(name)
+    if experiment is None or experiment.lifecycle_stage == "deleted":
+        raise RuntimeError(f"experiment '{name}' is deleted; restore it, or choose another tracking.experiment")
+    return client, experiment.experiment_id
+
+
+def repair_dead_runs(client: MlflowClient, experiment_id: str) -> int:
+    """End runs that say RUNNING although their process on this host is gone; returns how many.
+
+    They become KILLED, or what their run folder says when only MLflow was away at the end.
+    """
+    host = ProcessIdentity.current().host
+    running = client.search_runs(
+        [experiment_id], filter_string=f"attributes.status = 'RUNNING' and tags.`camoe.host` = '{host}'"
+    )
+    dead = 0
+    for run in running:
+        process = process_of(run.data.tags)
+        if process is not None and process.is_dead:
+            state, reason = _how_it_ended(run.data.tags.get("camoe.run_folder", ""))
+            client.set_tag(run.info.run_id, "camoe.reason", reason or f"{process} vanished")
+            client.set_terminated(run.info.run_id, status=MLFLOW_STATUS[state])
+            dead += 1
+    return dead
+
+
+def process_tags() -> dict[str, str]:
+    """Tags by which `repair_dead_runs` knows the process of a run."""
+    process = ProcessIdentity.current()
+    return {
+        "camoe.host": process.host,
+        "camoe.pid": str(process.pid),
+        "camoe.process_started": repr(process.started),
+    }
+
+
+def process_of(tags: dict[str, str]) -> ProcessIdentity | None:
+    """The process that wrote `process_tags`, None when the tags are not there."""
+    try:
+        return ProcessIdentity(tags["camoe.host"], int(tags["camoe.pid"]), float(tags["camoe.process_started"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _how_it_ended(run_folder: str) -> tuple[State, str]:
+    try:
+        status = RunFolder.open(run_folder).status()
+    except ConfigError:  # moved or deleted
+        return "killed", ""
+    return ("killed", "") if status.state == "running" else (status.state, status.reason)
+
+
+def _artifact_location(uri: str, experiment: str) -> str | None:
+    """Beside the sqlite file; a server decides for itself."""
+    if not uri.startswith(SQLITE):
+        return None
+    return (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts" / experiment).as_uri()
+
+
+def _creation_lock(uri: str) -> AbstractContextManager[None]:
+    if not uri.startswith(SQLITE):
+        return nullcontext()
+    path = Path(uri.removeprefix(SQLITE))
+    return exclusively(path.with_name(f"{path.name}.lock"))
+
+
+def _refuse_bad_place(path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"tracking.uri: folder {folder} does not exist or cannot be written")
+    mounts = [disk for disk in psutil.disk_partitions(all=True) if folder.is_relative_to(disk.mountpoint)]
+    kind = max(mounts, key=lambda disk: len(disk.mountpoint)).fstype if mounts else ""
+    if kind in NETWORK_DISKS:
+        raise ConfigError(
+            f"tracking.uri: {path} is on a network disk ({kind}), where sqlite loses data; start 'mlflow server' "
+            "on one host and set tracking.uri or MLFLOW_TRACKING_URI to its address, or tracking.mlflow=false"
+        )

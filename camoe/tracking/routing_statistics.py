@@ -1,0 +1,160 @@
+"""What the routers did over one window of micro-batches: sums on the device, metrics when somebody asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camoe.model.cost import model_cost
+from camoe.model.language_model import LanguageModel
+from camoe.tracking.distribution import (
+    Array,
+    coefficient_of_variation,
+    entropy,
+    gini,
+    maxvio_of_chance,
+    normalised_entropy,
+    shares,
+)
+from camoe.tracking.layer_values import over_layers, series_of
+from camoe.tracking.metric_definitions import BY_RECORDED_NAME
+from camoe.tracking.routing_sums import StackedRouting, micro_batch_sums
+
+DEAD_BELOW = 0.01  # of the mean load
+HELD_OUT = ("load", "load_entropy", "dead_experts", "gate_mi", "trans_share", "flops_per_token", "market_flip_rate")
+
+
+def routing_statistics_of(model: LanguageModel) -> RoutingStatistics:
+    """Empty statistics that know the model's experts and what they cost."""
+    cost = model_cost(model)
+    return RoutingStatistics(model.config.experts.rwkv_ffn, cost.expert_flops, cost.other_flops)
+
+
+class RoutingStatistics:
+    """Accumulates micro-batches until `reset`; experts with index >= n_rwkv are Transformer experts.
+
+    expert_flops: forward FLOPs per token of each expert of a layer. other_flops: those of everything else in the model.
+    """
+
+    def __init__(self, n_rwkv: int, expert_flops: Sequence[float], other_flops: float = 0.0) -> None:
+        self.n_rwkv = n_rwkv
+        self.expert_flops = np.asarray(expert_flops, dtype=np.float64)
+        self.other_flops = other_flops
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a new window begins."""
+        self._sums: dict[str, Tensor] = {}
+        self._micro_batches = 0
+        self._winners = 0
+
+    @torch.no_grad()
+    def add(self, routing: StackedRouting, mask: Tensor) -> None:
+        """Add one micro-batch; mask [B,T] is True at real targets. Nothing is read back from the device."""
+        for name, value in {**micro_batch_sums(routing, mask), "tokens": mask.sum()}.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._micro_batches += 1
+        self._winners = routing.experts.shape[-1]
+
+    def metrics(self) -> dict[str, float]:
+        """Means over layers, and the worst layer of the headline metrics; empty without real tokens."""
+        layered, scalars = self._results()
+        return {**scalars, **over_layers(layered)}
+
+    def series(self) -> dict[str, Any]:
+        """The same per layer ([L] lists) and per expert ([L][E] lists)."""
+        return series_of(self._results()[0])
+
+    def held_out(self, room: str) -> dict[str, Any]:
+        """Metrics and series of an evaluation (room `valid` or `final`), from the same sums."""
+        both = {**self.metrics(), **self.series()}
+        renamed = {name.replace("routing/maxvio_batch", "routing/maxvio_global"): v for name, v in both.items()}
+        kept = {name.split("/", 1)[1]: v for name, v in renamed.items()}
+        return {
+            f"{room}/{name}": value
+            for name, value in kept.items()
+            if name.split("/")[0] in ("maxvio_global", *HELD_OUT) and f"{room}/{name}" in BY_RECORDED_NAME
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint in the middle of a window; the counts that are no tensors travel as one."""
+        sums = {name: value.clone() for name, value in self._sums.items()}  # some share their memory
+        return {**sums, "counts": torch.tensor([self._micro_batches, self._winners])}
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Go on from `state()`."""
+        self._sums = {name: value.to(device) for name, value in state.items() if name != "counts"}
+        self._micro_batches, self._winners = state["counts"].tolist()
+
+    def _results(self) -> tuple[dict[str, Array], dict[str, float]]:
+        """([L] or [L,E] arrays by metric name, numbers of the whole model)."""
+        sums = {name: value.cpu().numpy() for name, value in self._sums.items()}
+        tokens = int(sums.pop("tokens", 0))
+        if not tokens:
+            return {}, {}
+        load = sums.pop("load")
+        micro = sums.pop("maxvio_micro") / self._micro_batches
+        layered = {
+            **_load_metrics(load),
+            **self._compute_metrics(load, tokens),
+            **self._router_metrics({name: value / tokens for name, value in sums.items()}, load),
+            "routing/maxvio_micro": micro,
+        }
+        scalars = {
+            "routing/tokens": float(tokens),
+            "routing/maxvio_noise_floor": maxvio_of_chance(tokens, load.shape[-1], self._winners),
+            "routing/flops_per_token": self.other_flops + float(layered["routing/expert_flops_per_token"].sum()),
+        }
+        return layered, scalars
+
+    def _compute_metrics(self, load: Array, tokens: int) -> dict[str, Array]:
+        return {
+            "routing/trans_share": shares(load)[:, self.n_rwkv :].sum(-1),
+            "routing/expert_flops_per_token": (load * self.expert_flops).sum(-1) / tokens,
+        }
+
+    def _router_metrics(self, mean: dict[str, Array], load: Array) -> dict[str, Array]:
+        """From means over tokens, [L] or [L,E]."""
+        n_expert, k = load.shape[-1], self._winners
+        probability = mean["gate_probability"]
+        nats = math.log(n_expert) if n_expert > 1 else 1.0
+        token, marginal = mean.pop("gate_entropy") / nats, normalised_entropy(probability)
+        adjusted = mean.pop("adjusted_entropy")
+        market = ("bias_std", "bias_spread", "market_flip_rate", "price_mean", "surplus_mean")
+        named = {f"{'market' if name in market else 'routing'}/{name}": value for name, value in mean.items()}
+        named |= {
+            "routing/gate_entropy_token": token,
+            "routing/gate_entropy_marginal": marginal,
+            "routing/gate_mi": marginal - token,
+            "routing/balance_raw": n_expert * (shares(load) * probability).sum(-1),
+            "routing/winner_from_adjusted_entropy": adjusted,
+            "routing/adjusted_entropy_normalised": adjusted / nats,
+            "routing/weight_share": shares(mean["weight_share"]),
+            "routing/trans_weight_share": shares(mean["weight_share"])[:, self.n_rwkv :].sum(-1),
+        }
+        if k > 1:
+            named["routing/weight_entropy_normalised"] = mean["weight_entropy"] / math.log(k)
+        return named
+
+
+def _load_metrics(load: Array) -> dict[str, Array]:
+    """From assignments [L,E]."""
+    share = shares(load)
+    mean = np.maximum(load.mean(-1), np.finfo(float).tiny)
+    return {
+        "routing/load": share,
+        "routing/maxvio_batch": load.max(-1) / mean - 1,
+        "routing/load_imbalance": load.max(-1) / mean,
+        "routing/minvio": 1 - load.min(-1) / mean,
+        "routing/load_cv": coefficient_of_variation(load),
+        "routing/load_entropy": normalised_entropy(share),
+        "routing/effective_experts": np.exp(entropy(share)),
+        "routing/kl_uniform": math.log(load.shape[-1]) - entropy(share),
+        "routing/load_gini": gini(load),
+        "routing/dead_experts": (load < DEAD_BELOW * mean[:, None]).sum(-1).astype(np.float64),
+    }

@@ -1,0 +1,159 @@
+"""The folder of one run: everything needed to understand it, to go on with it, and to compare it.
+
+outputs/<date>/<time>-<name>-<signature>/
+    config.yaml       the resolved configuration
+    overrides.yaml    what the command line changed
+    provenance.json   command, code, packages, machine, hashes of data and initial weights
+    uncommitted.diff  only when the checkout differed from its commit
+    metrics.jsonl     one record per line, always complete
+    train.log         what was printed
+    status.json       running, finished, failed or killed, and why
+    mlflow.json       which MLflow run this is and how far it has been sent
+    checkpoints/      states to go on from
+    samples/          generated text
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from camoe.config import ConfigError
+from camoe.tracking import run_lock
+from camoe.tracking.atomic_file import read_json, write_json
+from camoe.tracking.process_identity import ProcessIdentity
+from camoe.tracking.run_status import RunStatus, State
+
+REQUIRED = ("config.yaml", "provenance.json")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and small files of one run; made by `create` or `open`, never by hand."""
+
+    path: Path
+
+    @classmethod
+    def create(
+        cls,
+        output_dir: str | Path,
+        name: str,
+        signature: str,
+        *,
+        config: Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        provenance: Mapping[str, Any] | None = None,
+        now: datetime | None = None,
+    ) -> RunFolder:
+        """A new folder, locked by this process, with status running. `config` is the resolved configuration."""
+        folder = cls(_new_path(Path(output_dir), name, signature, now or datetime.now()))
+        folder.lock()
+        folder.checkpoints.mkdir()
+        folder.samples.mkdir()
+        (folder.path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
+        (folder.path / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        facts = {"signature": signature, **(provenance or {})}
+        if diff := facts.pop("git_diff", None):
+            (folder.path / "uncommitted.diff").write_text(diff, encoding="utf-8")
+        write_json(folder.provenance_file, facts)
+        folder.set_status("running")
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing folder, not locked; ConfigError says what makes it no run folder."""
+        path = Path(path)
+        if not path.is_dir():
+            raise ConfigError(f"{path}: no such run folder")
+        missing = [name for name in REQUIRED if not (path / name).is_file()]
+        if missing:
+            raise ConfigError(f"{path}: not a run folder, it has no {' and no '.join(missing)}")
+        return cls(path.resolve())
+
+    @property
+    def checkpoints(self) -> Path:
+        """States to go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Generated text."""
+        return self.path / "samples"
+
+    @property
+    def metrics_file(self) -> Path:
+        """The records of `MetricsLog`."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        """What was printed."""
+        return self.path / "train.log"
+
+    @property
+    def mlflow_file(self) -> Path:
+        """Which MLflow run this is and how far it has been sent."""
+        return self.path / "mlflow.json"
+
+    @property
+    def provenance_file(self) -> Path:
+        """Where the run came from."""
+        return self.path / "provenance.json"
+
+    def lock(self) -> None:
+        """Keep other processes out until this one ends; ConfigError names the one that is in."""
+        run_lock.hold(self.path / "lock")
+
+    def unlock(self) -> None:
+        """Let other processes in."""
+        run_lock.release(self.path / "lock")
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as plain containers."""
+        content = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
+        assert isinstance(content, dict)
+        return {str(key): value for key, value in content.items()}
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the run came from."""
+        return dict(read_json(self.provenance_file))
+
+    def add_provenance(self, **facts: Any) -> None:
+        """Add what is known only later, e.g. hashes of the data and of the initial weights."""
+        write_json(self.provenance_file, {**self.provenance(), **facts})
+
+    def set_status(self, state: State, reason: str = "", mlflow_missing: int = 0) -> None:
+        """Record how the run stands."""
+        write_json(self.path / "status.json", asdict(RunStatus(state, reason, mlflow_missing)))
+
+    def status(self) -> RunStatus:
+        """How the run stands; one that says running while nobody holds it was killed."""
+        content = read_json(self.path / "status.json")
+        if content is None:
+            return RunStatus("killed", "its process ended before the run began")
+        status = RunStatus(**{**content, "process": ProcessIdentity(**content["process"])})
+        if status.state == "running" and status.process.is_here and not run_lock.is_held(self.path / "lock"):
+            return RunStatus("killed", f"{status.process} vanished", status.mlflow_missing, status.process)
+        return status
+
+
+def _new_path(output_dir: Path, name: str, signature: str, now: datetime) -> Path:
+    """Make the folder; a second run of the same second gets a number."""
+    short_name = re.sub(r"[^\w.-]+", "_", name)
+    day = output_dir.resolve() / now.strftime("%Y-%m-%d")
+    day.mkdir(parents=True, exist_ok=True)
+    stem = f"{now.strftime('%H-%M-%S')}-{short_name}-{signature}"
+    for number in range(1, 1000):
+        path = day / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise ConfigError(f"{day / stem}: a thousand runs of the same name in the same second")

@@ -1,0 +1,83 @@
+"""The one object that training talks to about metrics."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from camoe.config.tracking import TrackingConfig
+from camoe.tracking.metric_definitions import warn_if_undefined
+from camoe.tracking.metrics_log import MetricsLog
+from camoe.tracking.mlflow_sink import MlflowSink
+from camoe.tracking.mlflow_store import how_to_look
+from camoe.tracking.run_folder import RunFolder
+from camoe.tracking.run_status import State
+
+
+class Tracker:
+    """Every record goes to metrics.jsonl at once; MLflow, when wanted, follows that file from its own thread."""
+
+    def __init__(self, folder: RunFolder, log: MetricsLog, sink: MlflowSink | None) -> None:
+        self.folder, self._log, self.sink = folder, log, sink
+        self._started = False
+
+    @classmethod
+    def open(cls, folder: RunFolder, config: TrackingConfig) -> Tracker:
+        """The sinks that the configuration asks for. Without tracking.mlflow nothing imports mlflow."""
+        return cls(folder, MetricsLog(folder.metrics_file), MlflowSink(folder, config) if config.mlflow else None)
+
+    def start(self) -> None:
+        """Let MLflow follow, after `rewind` when the run goes on from a checkpoint."""
+        self._started = True
+        if self.sink is not None:
+            self.sink.start()
+
+    @property
+    def mlflow_run_id(self) -> str | None:
+        """None without MLflow, and until its store has answered."""
+        return None if self.sink is None else self.sink.run_id
+
+    @property
+    def mlflow_look(self) -> str | None:
+        """The command that shows the runs, None without MLflow."""
+        return None if self.sink is None else how_to_look(self.sink.uri)
+
+    def log(self, step: int, record: Mapping[str, Any]) -> None:
+        """Record numbers, text and per-layer lists at an optimiser step; steps never fall."""
+        warn_if_undefined(record)
+        self._log.write({"step": step, "time/unix": time.time(), "time/peak_memory": peak_memory(), **record})
+        if self.sink is not None:
+            self.sink.notify()
+
+    def state(self) -> dict[str, int]:
+        """For a checkpoint: how much of metrics.jsonl belongs to it. What MLflow has stands in mlflow.json."""
+        return {"metrics_position": self._log.position()}
+
+    def rewind(self, state: Mapping[str, int]) -> None:
+        """Forget the records after a checkpoint, which training is about to write again; before `start`."""
+        if self._started:
+            raise RuntimeError("rewind the tracker before start: MLflow already follows the file")
+        self._log.truncate(state["metrics_position"])
+
+    def finish(self, state: State, reason: str = "") -> int:
+        """Send the rest, write the final status; returns how many records MLflow does not have.
+
+        The status is on disk before MLflow is waited for, so that a second kill leaves the truth.
+        """
+        self.folder.set_status(state, reason)
+        missing = self.sink.finish(state, reason) if self.sink is not None and self._started else 0
+        self.folder.set_status(state, reason, missing)
+        self._log.close()
+        self.folder.unlock()
+        return missing
+
+
+def peak_memory() -> int:
+    """Bytes: the most the accelerator had allocated, without one the most this process had resident."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

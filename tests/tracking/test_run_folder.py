@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from camoe.config import ConfigError
+from camoe.tracking import run_lock
+from camoe.tracking.run_folder import RunFolder
+
+HOLDER = """
+import sys, time
+from camoe.tracking.run_folder import RunFolder
+folder = RunFolder.open(sys.argv[1])
+folder.lock()
+folder.set_status("running")
+print("locked", flush=True)
+time.sleep(60)
+"""
+
+
+def hold_in_another_process(folder: RunFolder) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder.path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    return process
+
+
+def test_create_lays_out_everything(tmp_path: Path) -> None:
+    folder = RunFolder.create(
+        tmp_path,
+        "my run/2",
+        "3fa21bc9",
+        config={"model": {"n_embd": 8}, "data": {"path": None}},
+        overrides=["model.n_embd=8"],
+        provenance={"git_diff": "- old\n+ new\n", "git_commit": "abc"},
+        now=datetime(2026, 5, 14, 9, 31, 12),
+    )
+    assert folder.path == tmp_path / "2026-05-14" / "09-31-12-my_run_2-3fa21bc9"
+    assert folder.config() == {"model": {"n_embd": 8}, "data": {"path": None}}
+    assert (folder.path / "overrides.yaml").read_text() == "- model.n_embd=8\n"
+    assert folder.provenance() == {"signature": "3fa21bc9", "git_commit": "abc"}
+    assert (folder.path / "uncommitted.diff").read_text() == "- old\n+ new\n"
+    assert folder.checkpoints.is_dir()
+    assert folder.samples.is_dir()
+    assert folder.status().state == "running"
+    folder.unlock()
+
+
+def test_runs_of_the_same_second_get_their_own_folders(tmp_path: Path) -> None:
+    now = datetime(2026, 5, 14, 9, 31, 12)
+    made = [RunFolder.create(tmp_path, "a", "b", config={}, now=now) for _ in range(3)]
+    assert [folder.path.name for folder in made] == ["09-31-12-a-b", "09-31-12-a-b-2", "09-31-12-a-b-3"]
+    for folder in made:
+        folder.unlock()
+
+
+def test_open_says_what_is_missing(tmp_path: Path, folder: RunFolder) -> None:
+    assert RunFolder.open(folder.path) == folder
+    with pytest.raises(ConfigError, match=r"nowhere: no such run folder$"):
+        RunFolder.open(tmp_path / "nowhere")
+    (folder.path / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"not a run folder, it has no config\.yaml$"):
+        RunFolder.open(folder.path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"no config\.yaml and no provenance\.json"):
+        RunFolder.open(tmp_path / "empty")
+
+
+def test_late_facts_join_the_provenance(folder: RunFolder) -> None:
+    folder.add_provenance(data="d1", initial_weights="w1")
+    assert folder.provenance() == {"signature": "0123abcd", "data": "d1", "initial_weights": "w1"}
+
+
+def test_a_second_process_is_refused_in_one_line_that_names_the_first(folder: RunFolder) -> None:
+    folder.unlock()
+    other = hold_in_another_process(folder)
+    try:
+        with pytest.raises(ConfigError) as refusal:
+            folder.lock()
+        assert f"in use by process {other.pid} on {socket.gethostname()}" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+        assert folder.status().state == "running"
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_kill_9_frees_the_folder_and_the_status_tells(folder: RunFolder) -> None:
+    folder.unlock()
+    other = hold_in_another_process(folder)
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    status = folder.status()
+    assert (status.state, status.reason) == ("killed", f"process {other.pid} on {socket.gethostname()} vanished")
+    folder.lock()
+    folder.set_status("running")
+    assert folder.status().state == "running"
+
+
+def test_the_same_process_cannot_take_a_folder_twice(folder: RunFolder) -> None:
+    with pytest.raises(ConfigError, match="in use by this process"):
+        folder.lock()
+    assert run_lock.is_held(folder.path / "lock")
+    folder.unlock()
+    assert not run_lock.is_held(folder.path / "lock")
+    folder.lock()
+
+
+def test_status_is_replaced_in_one_move(folder: RunFolder) -> None:
+    folder.set_status("failed", "RuntimeError: no", mlflow_missing=7)
+    status = folder.status()
+    assert (status.state, status.reason, status.mlflow_missing) == ("failed", "RuntimeError: no", 7)
+    assert json.loads((folder.path / "status.json").read_text())["process"]["pid"] == os.getpid()
+    assert [path.name for path in folder.path.iterdir() if path.name.startswith(".")] == []
