@@ -139,7 +139,7 @@ def _quality(summary: RunSummary) -> RenderableType:
 def _layers(summary: RunSummary, colour: bool) -> RenderableType:
     """One row per layer: who served, who owns, how unequally, and how much the market is listened to."""
     colours = expert_colours(summary.n_rwkv, summary.n_expert)
-    columns = [_layer_numbers(summary), *_transformer_use(summary, colours[-1]), *_owners(summary, colours, colour)]
+    columns = [_layer_numbers(summary), *_transformer_use(summary, colours), *_owners(summary, colours, colour)]
     table = Table.grid(padding=(0, 2))
     for row in zip(*columns, strict=True):
         table.add_row(*row)
@@ -147,19 +147,20 @@ def _layers(summary: RunSummary, colour: bool) -> RenderableType:
 
 
 def _layers_heading(summary: RunSummary) -> Text:
-    remark = f"┃ fair share of the Transformer experts: {summary.fair_trans_share:.0%}"
-    return _heading("Layers", remark if summary.fair_trans_share else "")
+    remark = f"R: RWKV experts, T: Transformer experts, ┃ their fair share: {summary.fair_trans_share:.0%}"
+    return _heading("Layers", remark if summary.fair_trans_share else "R: RWKV experts")
 
 
 def _layer_numbers(summary: RunSummary) -> list[Text]:
     return _column("  layer", [Text(f"  L{layer:02d}") for layer in range(len(summary.load))])
 
 
-def _transformer_use(summary: RunSummary, colour: str) -> list[list[Text]]:
+def _transformer_use(summary: RunSummary, colours: Sequence[str]) -> list[list[Text]]:
     """A bar and a percentage, where there are Transformer experts."""
     if not summary.fair_trans_share:
         return []
-    bars = [marked_bar(share, summary.fair_trans_share, 20, colour) for share in summary.trans_share]
+    fair, colour = summary.fair_trans_share, colours[summary.n_rwkv]
+    bars = [marked_bar(share, fair, 20, colour) for share in summary.trans_share]
     return [
         _column("Transformer use", bars),
         _column("", [Text(f"{share:4.0%}") for share in summary.trans_share]),
@@ -192,8 +193,7 @@ def _legend(summary: RunSummary, colours: Sequence[str], colour: bool) -> Text:
         text.append(BLOCK * 2 if colour else texture(index) * 2, style=colours[index]).append(
             f" {label}  ", style="grey58"
         )
-    kinds = "R: RWKV, T: Transformer" if summary.fair_trans_share else "R: RWKV"
-    return text.append(kinds, style="grey58")
+    return text
 
 
 def _sample(summary: RunSummary) -> RenderableType:

@@ -48,7 +48,7 @@ def test_every_number_is_on_the_page() -> None:
         assert part in text, part
     for part in ("L00", "31%", "0.18", "0.047"):
         assert part in row(text, "L00"), part
-    assert "fair share of the Transformer experts: 25%" in text
+    assert "their fair share: 25%" in text
     assert str(SUMMARY.run_folder) in text
     assert "abd98b61" in text
     assert "mlflow ui --backend-store-uri" in text
