@@ -176,3 +176,9 @@ def test_mistake_in_a_file_of_the_users(text: str, said: str, tmp_path: Path) ->
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+def test_libraries_are_quiet_and_we_are_not(tmp_path: Path) -> None:
+    body = "import logging; logging.getLogger('lib').info('no'); logging.getLogger('camoe.x').info('yes')"
+    done = command(tmp_path, body)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "yes\n", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from compositions import run_config
 
@@ -26,8 +28,13 @@ IDLE = [
 pytestmark = pytest.mark.usefixtures("hydra")
 
 
+@cache
+def _warnings(*overrides: str) -> tuple[str, ...]:
+    return tuple(without_effect(run_config(*overrides), [override.partition("=")[0] for override in overrides]))
+
+
 def warnings(overrides: list[str]) -> list[str]:
-    return without_effect(run_config(*overrides), [override.partition("=")[0] for override in overrides])
+    return list(_warnings(*overrides))
 
 
 def merged(overrides: list[str], changes: list[str]) -> list[str]:
