@@ -16,7 +16,5 @@ class LayerQuote(NamedTuple):
     """[], strength of the market in the election, gate-score units per share of capital."""
     purse_ratio: Tensor
     """[], the critic's purse K over its initial purse K0."""
-    baseline: Tensor
-    """[], moving average of the loss, nats per token."""
     bid_scale: float
     """Bid per unit of affinity."""

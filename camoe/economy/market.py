@@ -83,7 +83,7 @@ class NoMarket(Market):
 
     def quote(self, layer: int) -> LayerQuote:  # noqa: ARG002 (interface)
         nothing = self._fair_share.new_zeros(())
-        return LayerQuote(self._fair_share, alpha=nothing, purse_ratio=nothing + 1, baseline=nothing, bid_scale=0.0)
+        return LayerQuote(self._fair_share, alpha=nothing, purse_ratio=nothing + 1, bid_scale=0.0)
 
     def settle(self, window: SettlementWindow, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:  # noqa: ARG002
         return MarketReport()

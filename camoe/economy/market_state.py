@@ -109,6 +109,5 @@ class MarketState(nn.Module):
             capital_share=capital / capital.sum().clamp(min=torch.finfo(capital.dtype).tiny),
             alpha=self.alpha[layer],
             purse_ratio=self.purse[layer] / self.critic_init_capital,
-            baseline=self.baseline[layer],
             bid_scale=self.bid_scale,
         )

@@ -8,7 +8,8 @@ from typing import Any
 from camoe.config.job import JobConfig
 from camoe.data.corpus import Corpus
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
-from camoe.economy.market_report import MarketReport
+from camoe.economy.market import CapitalMarket, Market
+from camoe.economy.market_report import gini
 from camoe.inference.evaluation import Evaluation
 from camoe.inference.generation import Sampling, generate
 from camoe.model.cost import model_cost
@@ -39,7 +40,7 @@ def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation) -> di
 
 def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], text: str) -> RunSummary:
     """The summary of a finished run; its times are those of this process, not of one that it went on from."""
-    config, model, market = trainer.config, trainer.model, trainer.market
+    config, model = trainer.config, trainer.model
     return RunSummary(
         name=config.name,
         run_folder=folder.path,
@@ -57,7 +58,7 @@ def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], 
         n_expert=config.experts.total,
         load=record["final/load/by_expert"],
         trans_share=record["final/trans_share/by_layer"],
-        market=None if market is None else _market_outcome(market),
+        market=_market_outcome(model.market),
         prompt=config.job.prompt,
         sample=text,
         mlflow_run_id=trainer.tracker.mlflow_run_id,
@@ -65,9 +66,11 @@ def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], 
     )
 
 
-def _market_outcome(report: MarketReport) -> MarketOutcome:
+def _market_outcome(market: Market) -> MarketOutcome | None:
+    if not isinstance(market, CapitalMarket):
+        return None
     return MarketOutcome(
-        capital_share=report.metrics["capital_share"].tolist(),
-        capital_gini=report.metrics["gini"].tolist(),
-        alpha=report.metrics["alpha"].tolist(),
+        capital_share=market.state.capital_share().tolist(),
+        capital_gini=gini(market.state.capital).tolist(),
+        alpha=market.state.alpha.tolist(),
     )

@@ -9,6 +9,7 @@ import torch
 from camoe.config import ConfigError
 from camoe.config.kernel import KernelConfig
 from camoe.kernels.wkv7 import BackendChoice, choose_backend
+from camoe.tracking.console import Choice
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,15 @@ class Placement:
     device: torch.device
     device_reason: str
     threads: int
+    threads_reason: str
     wkv: BackendChoice
 
-    def choices(self) -> list[tuple[str, str, str]]:
-        """(what, value, why) for the first lines of a job."""
+    def choices(self) -> list[Choice]:
+        """For the first lines of a job."""
         return [
-            ("device", str(self.device), self.device_reason),
-            ("threads", str(self.threads), "kernel.threads" if self.threads else "torch's own choice"),
-            ("WKV-7", self.wkv.name, self.wkv.reason),
+            Choice("device", str(self.device), self.device_reason),
+            Choice("threads", str(self.threads), self.threads_reason),
+            Choice("WKV-7", self.wkv.name, self.wkv.reason),
         ]
 
 
@@ -38,4 +40,6 @@ def place(config: KernelConfig) -> Placement:
         raise ConfigError("kernel.device: cuda, but torch finds no CUDA device here; use kernel.device=cpu or auto")
     name = config.device if config.device != "auto" else ("cuda" if available else "cpu")
     reason = "kernel.device" if config.device != "auto" else f"torch finds {'a' if available else 'no'} CUDA device"
-    return Placement(torch.device(name), reason, torch.get_num_threads(), choose_backend(config.wkv, name))
+    threads_reason = "kernel.threads" if config.threads else "torch's own choice"
+    backend = choose_backend(config.wkv, name)
+    return Placement(torch.device(name), reason, torch.get_num_threads(), threads_reason, backend)

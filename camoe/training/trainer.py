@@ -16,12 +16,11 @@ from camoe.config.signature import result_settings
 from camoe.data.corpus import Corpus
 from camoe.data.evaluation_windows import evaluation_windows
 from camoe.data.loader import BatchLoader
-from camoe.economy.market_report import MarketReport
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.tracking.console import ProgressDisplay
-from camoe.tracking.market_record import market_record
+from camoe.tracking.market_statistics import market_statistics_of
 from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.tracking.tracker import Tracker
 from camoe.training.checkpoint import CheckpointStore, Snapshot
@@ -77,7 +76,7 @@ class Trainer:
         self.held_out = evaluation_windows(corpus, config.train.ctx_len)
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
         self.statistics, self.means = routing_statistics_of(model), WindowMeans()
-        self.market: MarketReport | None = None
+        self.market_statistics = market_statistics_of(config.economy)
         self.progress = Progress()
         self._saved_step = -1
         self._stopwatch = Stopwatch(0)
@@ -114,6 +113,7 @@ class Trainer:
                 "optimizer": optimizer_tensors(self.optimizer, self._names()),
                 "means": self.means.state(),
                 "statistics": self.statistics.state(),
+                "market_statistics": self.market_statistics.state(),
                 "random": generators,
             },
             values={
@@ -133,6 +133,7 @@ class Trainer:
         restore_optimizer(self.optimizer, self._names(), tensors["optimizer"])
         self.means.load_state(tensors["means"], self.device)
         self.statistics.load_state(tensors["statistics"], self.device)
+        self.market_statistics.load_state(tensors["market_statistics"], self.device)
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
         self._saved_step = self.progress.step
@@ -192,7 +193,8 @@ class Trainer:
             self.means.add(
                 {"loss/total": torch.stack(list(result.losses.values())).sum(), "progress/grad_norm": result.grad_norm}
             )
-            self.market = result.market or self.market
+            if result.market is not None:
+                self.market_statistics.add(result.market)
         else:
             self.progress.skipped_steps += 1
             log.warning("step %d: loss or gradient is not finite, step skipped", self.progress.step)
@@ -212,7 +214,8 @@ class Trainer:
             **self.means.means(),
             **self.statistics.metrics(),
             **self.statistics.series(),
-            **(market_record(self.market) if self.market is not None else {}),
+            **self.market_statistics.metrics(),
+            **self.market_statistics.series(),
             **self._phase_record(phase),
             "progress/tokens_seen": self.progress.tokens_seen,
             "progress/skipped_steps": self.progress.skipped_steps,
@@ -222,8 +225,8 @@ class Trainer:
         self.tracker.log(self.progress.step, record)
         loss, speed = record.get("loss/language_model", math.nan), record["time/tokens_per_s"]
         self.display.update(self.progress.step, loss=loss, tokens_per_s=speed, phase=phase.name)
-        self.statistics.reset()
-        self.means.reset()
+        for window in (self.statistics, self.market_statistics, self.means):
+            window.reset()
 
     def _log_held_out(self) -> None:
         result = self.evaluate(self.config.train.eval_sequences)

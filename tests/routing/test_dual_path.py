@@ -13,7 +13,7 @@ C = 8
 
 def _quote(n_expert: int, alpha: float = 0.7) -> LayerQuote:
     share = torch.arange(1.0, n_expert + 1)
-    return LayerQuote(share / share.sum(), torch.tensor(alpha), torch.tensor(0.5), torch.tensor(5.0), 0.05)
+    return LayerQuote(share / share.sum(), torch.tensor(alpha), torch.tensor(0.5), 0.05)
 
 
 def _opinion(n_expert: int) -> CriticOpinion:

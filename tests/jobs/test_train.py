@@ -1,0 +1,110 @@
+"""Training through the real command line: a whole run, its records, its status, its exit codes."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.command import SMALL, STEPS, TOTAL_STEPS, command, records, run, run_folder, text_file
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return text_file(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
+    cwd = tmp_path_factory.mktemp("finished")
+    result = run(cwd, *SMALL, f"data.path={text}")
+    assert result.returncode == 0, result.stderr
+    (cwd / "stdout.txt").write_text(result.stdout)
+    return cwd
+
+
+def test_a_run_passes_every_phase_and_ends_with_its_summary(finished: Path) -> None:
+    folder = run_folder(finished)
+    seen = [record["phase/name"] for record in records(folder) if "phase/name" in record]
+    assert list(dict.fromkeys(seen)) == list(STEPS)
+    final = records(folder)[-1]
+    assert 0 < final["final/bpb"] < 9
+    assert final["final/gzip_bpb"] < final["final/unigram_bpb"]
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    stdout = (finished / "stdout.txt").read_text()
+    for expected in (f"{final['final/bpb']:.4f}", "gzip -9", "byte unigram", "Transformer use", "L01", "Gini", str(folder)):
+        assert expected in stdout.replace("\n", "") or expected in stdout
+    assert (folder / "summary.svg").is_file()
+    assert (folder / "samples" / "final.txt").read_text().startswith("def ")
+
+
+def test_the_same_command_gives_the_same_records_bit_for_bit(finished: Path, text: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, *SMALL, f"data.path={text}").returncode == 0
+    assert records(run_folder(tmp_path)) == records(run_folder(finished))
+
+
+def test_evaluate_and_generate_read_a_finished_run(finished: Path) -> None:
+    folder = run_folder(finished)
+    result = run(finished, "job=evaluate", f"job.run={folder}", "kernel.threads=1")
+    assert result.returncode == 0, result.stderr
+    assert f"{records(folder)[-1]['final/bpb']:.4f} bits per byte" in result.stdout
+    result = run(finished, "job=generate", f"job.run={folder}", "job.prompt='class '", "job.sample_tokens=5")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("class ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
+def test_a_stopped_run_goes_on_to_the_same_records(finished: Path, text: Path, tmp_path: Path, number: int) -> None:
+    process = subprocess.Popen(command(*SMALL, f"data.path={text}"), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    folder = _wait_for_records(tmp_path, process, 2)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    assert json.loads((folder / "status.json").read_text())["state"] == "killed"
+    _finish_and_compare(folder, tmp_path, finished)
+
+
+@pytest.mark.parametrize("after_records", [1, 3, 7])
+def test_a_killed_run_goes_on_to_the_same_records(
+    finished: Path, text: Path, tmp_path: Path, after_records: int
+) -> None:
+    process = subprocess.Popen(command(*SMALL, f"data.path={text}"), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    folder = _wait_for_records(tmp_path, process, after_records)
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    _finish_and_compare(folder, tmp_path, finished)
+
+
+def _wait_for_records(cwd: Path, process: subprocess.Popen[bytes], count: int) -> Path:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        for metrics in cwd.glob("outputs/2*/*/metrics.jsonl"):
+            if metrics.read_bytes().count(b"\n") >= count:
+                return metrics.parent
+        time.sleep(0.002)
+    raise AssertionError(f"the run ended or stalled before {count} records, exit code {process.poll()}")
+
+
+def _finish_and_compare(folder: Path, cwd: Path, reference: Path) -> None:
+    steps = [record["step"] for record in records_so_far(folder)]
+    assert not steps or steps[-1] < TOTAL_STEPS, "stopped too late to test anything"
+    result = run(cwd, f"resume={folder}")
+    assert result.returncode == 0, result.stderr
+    assert records(folder) == records(run_folder(reference))
+
+
+def records_so_far(folder: Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def test_resume_refuses_other_settings_and_other_folders(finished: Path, tmp_path: Path) -> None:
+    folder = run_folder(finished)
+    result = run(tmp_path, f"resume={folder}", "model.n_layer=3")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "model.n_layer=3" in result.stderr
+    result = run(tmp_path, f"resume={tmp_path}")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "not a run folder" in result.stderr
+    assert list(tmp_path.iterdir()) == []
