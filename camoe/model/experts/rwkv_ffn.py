@@ -1,0 +1,49 @@
+"""RWKV expert: RWKV-7's channel mixing, a squared-ReLU network with token shift."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from camoe.model import initialization as init
+from camoe.model.experts.expert import Expert, ExpertContext
+
+
+class RwkvFeedForward(Expert):
+    """k = relu((h + (h_{t-1} - h_t) x_k) W_key)^2; out = k W_value.
+
+    h_{t-1} is the token before in the sequence, whoever serves it. `token_shift=False` gives the variant of the
+    published CaMoE, k = relu(h W_key)^2, which has no x_k. Parameter names are those of official checkpoints (ffn.*).
+    """
+
+    def __init__(self, n_embd: int, hidden: int, *, layer_id: int, n_layer: int, token_shift: bool = True) -> None:
+        super().__init__()
+        self.layer_id, self.n_layer = layer_id, n_layer
+        self.x_k = nn.Parameter(torch.empty(1, 1, n_embd)) if token_shift else None
+        self.key = nn.Linear(n_embd, hidden, bias=False)
+        self.value = nn.Linear(hidden, n_embd, bias=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """W_key: uniform(+-0.5/sqrt C) as RWKV-LM's channel mix; without token shift orthogonal, gain 2. W_value: 0."""
+        n_embd = self.key.in_features
+        if self.x_k is None:
+            init.initialize_orthogonal(self.key.weight, 2.0)
+        else:
+            self.x_k.copy_(init.token_shift_ratio(n_embd, init.shrinking_ratio(self.layer_id, self.n_layer) ** 4))
+            init.initialize_uniform(self.key.weight, 0.5 / math.sqrt(n_embd))
+        self.value.weight.zero_()
+
+    def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
+        """Outputs [n,C] of n tokens with hidden vectors h [n,C]."""
+        if self.x_k is not None:
+            h = torch.addcmul(h, context.previous - h, self.x_k.flatten())
+        return self.value(torch.relu(self.key(h)).square())
+
+    @property
+    def flops_per_token(self) -> int:
+        """Forward floating-point operations of the two matrices for one token."""
+        return 2 * (self.key.weight.numel() + self.value.weight.numel())

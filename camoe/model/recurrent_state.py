@@ -1,0 +1,102 @@
+"""All that is needed to go on after a token: what `forward` returns and takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from camoe.config.model import ModelConfig
+
+
+@dataclass(frozen=True)
+class DeepEmbedCache:
+    """What DeepEmbedAttention remembers of S tokens: 2 kv_dim numbers and an id each, and the last query.
+
+    key_latents, value_latents: [B,S,kv_dim]. ids: [B,S] int64. query: [B,q_dim] before its token shift.
+    """
+
+    key_latents: Tensor
+    value_latents: Tensor
+    ids: Tensor
+    query: Tensor
+
+    @classmethod
+    def empty(cls, config: ModelConfig, batch_size: int, like: Tensor) -> DeepEmbedCache:
+        """No tokens yet; dtype and device of `like`."""
+        latents = like.new_zeros(batch_size, 0, config.deep_embed_cache_dim)
+        ids = torch.zeros(batch_size, 0, dtype=torch.int64, device=like.device)
+        return cls(latents, latents, ids, like.new_zeros(batch_size, config.deep_embed_query_dim))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> DeepEmbedCache:
+        """Every tensor changed by `change`."""
+        return DeepEmbedCache(
+            change(self.key_latents), change(self.value_latents), change(self.ids), change(self.query)
+        )
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """One layer's memory; its size does not grow with the tokens read, except for the cache of an attention branch.
+
+    time_shift, channel_shift: [B,C] last inputs of time mixing and of the channel-mixing experts. wkv: [B,H,N,N], float32
+    or wider, row = value channel, column = key channel. dea: None without DeepEmbedAttention.
+    """
+
+    time_shift: Tensor
+    channel_shift: Tensor
+    wkv: Tensor
+    dea: DeepEmbedCache | None = None
+
+    @classmethod
+    def zeros(cls, config: ModelConfig, batch_size: int, like: Tensor) -> LayerState:
+        """Before the first token; `like` gives device and dtype (the WKV state is float32 or wider)."""
+        shift = like.new_zeros(batch_size, config.n_embd)
+        n_head, size = config.n_embd // config.head_size, config.head_size
+        wide = torch.promote_types(like.dtype, torch.float32)
+        wkv = like.new_zeros(batch_size, n_head, size, size, dtype=wide)
+        dea = DeepEmbedCache.empty(config, batch_size, like) if config.deep_embed_attention else None
+        return cls(shift, shift, wkv, dea)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> LayerState:
+        """Every tensor changed by `change`."""
+        dea = None if self.dea is None else self.dea.map(change)
+        return LayerState(change(self.time_shift), change(self.channel_shift), change(self.wkv), dea)
+
+
+@dataclass(frozen=True)
+class RecurrentState:
+    """The states of all layers, first layer first. States are values: a forward pass returns a new one."""
+
+    layers: list[LayerState]
+
+    @classmethod
+    def zeros(cls, config: ModelConfig, batch_size: int, like: Tensor) -> RecurrentState:
+        """The state before the first token of `batch_size` sequences."""
+        return cls([LayerState.zeros(config, batch_size, like) for _ in range(config.n_layer)])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> RecurrentState:
+        """Every tensor changed by `change`."""
+        return RecurrentState([layer.map(change) for layer in self.layers])
+
+    def detach(self) -> RecurrentState:
+        """The same numbers, cut from the graph: truncated backpropagation through time."""
+        return self.map(Tensor.detach)
+
+    def to(self, device: torch.device | str) -> RecurrentState:
+        """On another device."""
+        return self.map(lambda tensor: tensor.to(device))
+
+    def select(self, rows: Tensor) -> RecurrentState:
+        """A copy with the sequences `rows` (int64 [B']) of the batch, in that order, repeated where asked."""
+        return self.map(lambda tensor: tensor.index_select(0, rows))
+
+
+def previous_tokens(x: Tensor, last: Tensor | None) -> Tensor:
+    """x_{t-1} for every t, [B,T,C]: `last` [B,C] comes before the first token, zero where it is None."""
+    if last is None:
+        return functional.pad(x, (0, 0, 1, -1))
+    return torch.cat((last.unsqueeze(1), x[:, :-1]), dim=1)
