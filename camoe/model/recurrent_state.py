@@ -42,8 +42,8 @@ class DeepEmbedCache:
 class LayerState:
     """One layer's memory; its size does not grow with the tokens read, except for the cache of an attention branch.
 
-    time_shift, channel_shift: [B,C] last inputs of time mixing and of the channel-mixing experts. wkv: [B,H,N,N], float32
-    or wider, row = value channel, column = key channel. dea: None without DeepEmbedAttention.
+    time_shift, channel_shift: [B,C] last inputs of time mixing and of the channel-mixing experts. wkv: [B,H,N,N],
+    float32 or wider, row = value channel, column = key channel. dea: None without DeepEmbedAttention.
     """
 
     time_shift: Tensor
