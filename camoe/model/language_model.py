@@ -13,7 +13,7 @@ from camoe.economy.market import Market
 from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge
 from camoe.model.deep_embed_attention import DeepEmbedTables
-from camoe.model.initialization import initialize_embedding, initialize_head
+from camoe.model.initialization import initialize_embedding, initialize_head, initialize_output_norm
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
 from camoe.model.seeded_construction import seeded
@@ -32,6 +32,7 @@ class LanguageModel(nn.Module):
         self.gradient_checkpointing = config.train.gradient_checkpointing
         self.emb = nn.Embedding(vocab, model.n_embd)
         self.ln0, self.ln_out = nn.LayerNorm(model.n_embd), nn.LayerNorm(model.n_embd)
+        initialize_output_norm(self.ln_out.weight, tied=model.tie_embeddings)
         with seeded(seed, "emb"):
             initialize_embedding(self.emb.weight, tied=model.tie_embeddings)
         self.head: nn.Linear | None = None

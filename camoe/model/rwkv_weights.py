@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError  # only the name: nothing is unpickled here
 
 import torch
 from safetensors import SafetensorError
@@ -35,7 +36,7 @@ def read_rwkv_weights(path: str | Path) -> dict[str, Tensor]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file of RWKV weights") from None
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
+    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
         raise ConfigError(
             f"{path}: not a readable .safetensors or .pth file of tensors ({type(error).__name__})"
         ) from error

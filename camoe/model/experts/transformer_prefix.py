@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camoe.model.experts.expert import Expert, ExpertContext
+from camoe.model.initialization import initialize_orthogonal
 
 
 class TransformerPrefix(Expert):
@@ -26,7 +27,7 @@ class TransformerPrefix(Expert):
         self.value = nn.Linear(n_embd, n_embd, bias=False)
         self.output = nn.Linear(n_embd, n_embd, bias=False)
         self.output_gate = nn.Linear(n_embd, n_embd)
-        nn.init.orthogonal_(self.output.weight, gain=0.1)
+        initialize_orthogonal(self.output.weight, gain=0.1)
 
     def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
         """Outputs [n,C] of n tokens with hidden vectors h [n,C] and prefixes [n,P,C]."""
