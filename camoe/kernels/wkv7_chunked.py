@@ -1,4 +1,4 @@
-"""WKV-7 by chunks: all tokens of all chunks at once, and one small matrix product per chunk in sequence.
+"""WKV-7 by chunks: a few matrix products per chunk of tokens instead of vector operations per token.
 
 Within a chunk that starts from state S, with P_t the product of the decays w_1..w_t, scale every token's vectors:
 
@@ -8,16 +8,18 @@ Each token reads the state along a~ (before its own update) and r~ (after it), a
 reads R = [A~; R~], writes K = [B^; K^] and values D = [SA; V] (2c x N each); let G = R K^T, masked to the past
 (strictly for the a~ rows). With X = S^T, and G_a, G_r the rows of a~ and r~:
 
-    SA = A~ X + G_a D            -> unit lower-triangular in SA, solved for all chunks in parallel
+    SA = A~ X + G_a D      unit lower-triangular in SA
     Y  = R~ X + G_r D
-    X' = P_c * (X + K^T D) = M X + (a part without X),   M = P_c * (I + B^^T W),   W = (I - G_ab)^-1 A~
+    X' = P_c * (X + K^T D)
 
-Only X' = M X + ... is sequential. The backward pass has the same shape: with Delta = [Lambda; dY] in the place of D,
-the gradient of X runs back through M^T, Lambda solves the transposed triangular system, and
+The backward pass has the same shape. With Delta = [Lambda; dY] in the place of D and E = P_c * dX':
 
-    dG = mask * Delta D^T,   dR = Delta X^T + dG K,   dK = D dX'^T P_c + dG^T R.
+    dD = G_r^T dY + K E + [dSA; 0],   Lambda = (I - G_ab)^-T dD_sa,   dV = dD_v + G_ak^T Lambda
+    dX = E + R^T Delta,   dG = mask * Delta D^T,   dR = Delta X^T + dG K,   dK = D E^T + dG^T R
 
 The triangular system is solved by substitution: inverting I - G_ab by repeated squaring overflows when keys repeat.
+Scaling runs over all chunks at once; the products go chunk by chunk, whose matrices (one per batch row and head) stay
+in the cache: up to twice as fast on a CPU as first reducing every chunk to one transition matrix.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def wkv7_chunked(
 
 
 class _ChunkedWkv7(torch.autograd.Function):
-    """Shapes inside: n chunks of c tokens; Z = n*B*H matrices, chunk-major, so that one chunk is contiguous."""
+    """Inside, [n,Z,...] stands for n chunks of c tokens and the Z = B*H matrices of each."""
 
     @staticmethod
     def forward(
@@ -58,81 +60,70 @@ class _ChunkedWkv7(torch.autograd.Function):
         c, size = chunk_len, r.shape[-1]
         decay = _decay_products(_to_chunks(w, c))
         reads, writes, values = _scaled_vectors(decay, *(_to_chunks(x, c) for x in (r, k, v, a, b)))
+        n_chunks, n_matrices = reads.shape[:2]
+        chunk_decay = decay[..., -1, :].reshape(n_chunks, n_matrices, size, 1)
         mask = _past_mask(c, r)
-        scores = torch.bmm(reads, writes.mT).mul_(mask)
-        inverse = _unit_lower_inverse(scores[:, :c, :c])
-        solved_reads = torch.bmm(inverse, reads[:, :c])
-        values[:, :c] = torch.bmm(inverse, torch.bmm(scores[:, :c, c:], values[:, c:]))
-
-        chunk_decay = decay[..., -1, :].reshape(-1, size, 1)
-        transition = torch.bmm(writes[:, :c].mT, solved_reads)
-        transition.diagonal(dim1=1, dim2=2).add_(1)
-        transition.mul_(chunk_decay)
-        states = _states_buffer(len(decay), state, first=0)
-        torch.bmm(writes.mT, values, out=states[1:].flatten(0, 1)).mul_(chunk_decay)
-        for chunk, step in enumerate(transition.view_as(states[1:])):
-            states[chunk + 1].baddbmm_(step, states[chunk])
-
-        starts = states[:-1].flatten(0, 1)
-        values[:, :c].baddbmm_(solved_reads, starts)
-        y = torch.bmm(reads[:, c:], starts).baddbmm_(scores[:, c:], values)
-        ctx.chunk_len = c
-        ctx.save_for_backward(w, decay, reads, writes, values, mask, scores, inverse, solved_reads, transition, states)
+        identity = torch.eye(c, dtype=r.dtype, device=r.device).expand(n_matrices, c, c)
+        y = r.new_empty(n_chunks, n_matrices, c, size)
+        scores = r.new_empty(n_chunks, n_matrices, 2 * c, 2 * c)
+        inverse = r.new_empty(n_chunks, n_matrices, c, c)
+        states = r.new_empty(n_chunks + 1, n_matrices, size, size)
+        states[0] = state.flatten(0, 1).mT
+        for n in range(n_chunks):
+            score, value = scores[n], values[n]
+            torch.bmm(reads[n], writes[n].mT, out=score).mul_(mask)
+            system = identity - score[:, :c, :c]
+            torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True, out=inverse[n])
+            read = torch.bmm(reads[n], states[n])
+            value[:, :c] = torch.bmm(inverse[n], read[:, :c].baddbmm_(score[:, :c, c:], value[:, c:]))
+            torch.baddbmm(read[:, c:], score[:, c:], value, out=y[n])
+            torch.baddbmm(states[n], writes[n].mT, value, out=states[n + 1]).mul_(chunk_decay[n])
+        ctx.save_for_backward(w, decay, reads, writes, values, mask, scores, inverse, states)
         final_state = states[-1].mT.contiguous()  # a copy: the caller's state must not keep the whole buffer alive
-        return _from_chunks(y, r), _from_chunks(values[:, :c], r), final_state.view_as(state)
+        return _from_chunks(y, r), _from_chunks(values[:, :, :c], r), final_state.view_as(state)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_sa: Tensor, grad_final: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(grad_y.device.type, enabled=False):
-            return (*_gradients(ctx.saved_tensors, ctx.chunk_len, grad_y, grad_sa, grad_final), None)
+            return (*_gradients(ctx.saved_tensors, grad_y, grad_sa, grad_final), None)
 
 
-def _gradients(
-    saved: tuple[Tensor, ...], chunk_len: int, grad_y: Tensor, grad_sa: Tensor, grad_final: Tensor
-) -> tuple[Tensor, ...]:
+def _gradients(saved: tuple[Tensor, ...], grad_y: Tensor, grad_sa: Tensor, grad_final: Tensor) -> tuple[Tensor, ...]:
     """Gradients of r, w, k, v, a, b [B,T,H,N] and of the initial state [B,H,N,N]."""
-    w, decay, reads, writes, values, mask, scores, inverse, solved_reads, transition, states = saved
-    c, size = chunk_len, w.shape[-1]
-    delta = torch.empty_like(values)
-    delta.view(*decay.shape[:3], 2 * c, size)[..., c:, :] = _to_chunks(grad_y, c)
-    grad_out = delta[:, c:]
-    grad_values = torch.bmm(scores[:, c:].mT, grad_out)
-    grad_values.view(*decay.shape[:3], 2 * c, size)[..., :c, :] += _to_chunks(grad_sa, c)
-
-    grad_states = _states_buffer(len(decay), grad_final, first=-1)
-    inflow = torch.bmm(reads[:, c:].mT, grad_out, out=grad_states[:-1].flatten(0, 1))
-    inflow.baddbmm_(solved_reads.mT, grad_values[:, :c])
-    steps_back = transition.view_as(states[1:]).mT
-    for chunk in reversed(range(len(decay))):
-        grad_states[chunk].baddbmm_(steps_back[chunk], grad_states[chunk + 1])
-    grad_ends = grad_states[1:].flatten(0, 1)
-    grad_chunk_log_decay = (states[1:].flatten(0, 1) * grad_ends).sum(-1)
-    grad_ends = grad_ends * decay[..., -1, :].reshape(-1, size, 1)
-
-    grad_values.baddbmm_(writes, grad_ends)
-    torch.bmm(inverse.mT, grad_values[:, :c], out=delta[:, :c])
-    grad_v = grad_values[:, c:].baddbmm(scores[:, :c, c:].mT, delta[:, :c])
-    # In the decay's gradient the two products below nearly cancel; float64 here keeps its error under 1e-6.
-    grad_scores = torch.bmm(delta, values.mT).mul_(mask).double()
-    grad_reads = torch.bmm(grad_scores, writes.double()).to(w.dtype)
-    grad_reads.baddbmm_(delta, states[:-1].flatten(0, 1).mT)
-    grad_writes = torch.bmm(grad_scores.mT, reads.double()).to(w.dtype)
-    grad_writes.baddbmm_(values, grad_ends.mT)
+    w, decay, reads, writes, values, mask, scores, inverse, states = saved
+    (n_chunks, n_matrices, c, size), dtype = inverse.shape[:3] + w.shape[-1:], w.dtype
+    chunk_decay = decay[..., -1, :].reshape(n_chunks, n_matrices, size, 1)
+    delta = torch.cat((_to_chunks(grad_sa, c), _to_chunks(grad_y, c)), dim=3).flatten(1, 2)
+    grad_reads, grad_writes = torch.empty_like(reads), torch.empty_like(writes)
+    grad_v = w.new_empty(n_chunks, n_matrices, c, size)
+    grad_chunk_log_decay = w.new_empty(n_chunks, n_matrices, size)
+    grad_state = grad_final.flatten(0, 1).mT.clone(memory_format=torch.contiguous_format)
+    for n in reversed(range(n_chunks)):
+        read, write, value, score, delta_n = reads[n], writes[n], values[n], scores[n], delta[n]
+        torch.sum(states[n + 1] * grad_state, -1, out=grad_chunk_log_decay[n])
+        grad_end = grad_state.mul_(chunk_decay[n])
+        grad_value = torch.bmm(score[:, c:].mT, delta_n[:, c:]).baddbmm_(write, grad_end)
+        delta_n[:, :c] = torch.bmm(inverse[n].mT, grad_value[:, :c].add_(delta_n[:, :c]))
+        torch.baddbmm(grad_value[:, c:], score[:, :c, c:].mT, delta_n[:, :c], out=grad_v[n])
+        # In the decay's gradient the next two products nearly cancel; float64 here keeps its error under 1e-6.
+        grad_score = torch.bmm(delta_n, value.mT).mul_(mask).double()
+        grad_reads[n] = torch.bmm(grad_score, write.double()).to(dtype).baddbmm_(delta_n, states[n].mT)
+        grad_writes[n] = torch.bmm(grad_score.mT, read.double()).to(dtype).baddbmm_(value, grad_end.mT)
+        grad_state = torch.baddbmm(grad_end, read.mT, delta_n)
 
     grad_log_w = _log_decay_gradient(grad_reads * reads, grad_writes * writes, grad_chunk_log_decay)
-    before, after = decay[..., :-1, :].flatten(0, 2), decay[..., 1:, :].flatten(0, 2)
+    before, after = decay[..., :-1, :].flatten(1, 2), decay[..., 1:, :].flatten(1, 2)
     by_token = (
-        grad_reads[:, c:].mul_(after),
+        grad_reads[:, :, c:].mul_(after),
         grad_log_w,
-        grad_writes[:, c:].div_(after),
+        grad_writes[:, :, c:].div_(after),
         grad_v,
-        grad_reads[:, :c].mul_(before),
-        grad_writes[:, :c].div_(after),
+        grad_reads[:, :, :c].mul_(before),
+        grad_writes[:, :, :c].div_(after),
     )
     grad_r, grad_log_w, grad_k, grad_v, grad_a, grad_b = (_from_chunks(x, w) for x in by_token)
-    grad_state = grad_states[0].mT.reshape_as(grad_final)
-    return grad_r, grad_log_w.div_(w), grad_k, grad_v, grad_a, grad_b, grad_state
+    return grad_r, grad_log_w.div_(w), grad_k, grad_v, grad_a, grad_b, grad_state.mT.reshape_as(grad_final)
 
 
 def _to_chunks(x: Tensor, chunk_len: int) -> Tensor:
@@ -141,9 +132,9 @@ def _to_chunks(x: Tensor, chunk_len: int) -> Tensor:
 
 
 def _from_chunks(x: Tensor, like: Tensor) -> Tensor:
-    """[n*B*H,c,N] -> [B,T,H,N], the shape of `like`."""
+    """[n,B*H,c,N] -> [B,T,H,N], the shape of `like`."""
     n_batch, _, n_head, _ = like.shape
-    return x.unflatten(0, (-1, n_batch, n_head)).permute(1, 0, 3, 2, 4).reshape(like.shape)
+    return x.unflatten(1, (n_batch, n_head)).permute(1, 0, 3, 2, 4).reshape(like.shape)
 
 
 def _decay_products(w: Tensor) -> Tensor:
@@ -158,7 +149,7 @@ def _decay_products(w: Tensor) -> Tensor:
 def _scaled_vectors(
     decay: Tensor, r: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Reads [A~; R~], writes [B^; K^] and values [SA; V], each [Z,2c,N]; the rows of SA are still to be filled."""
+    """Reads [A~; R~], writes [B^; K^] and values [SA; V], each [n,Z,2c,N]; the rows of SA are still to be filled."""
     c = r.shape[3]
     before, after = decay[..., :-1, :], decay[..., 1:, :]
     reads, writes, values = (r.new_empty(*r.shape[:3], 2 * c, r.shape[4]) for _ in range(3))
@@ -167,7 +158,7 @@ def _scaled_vectors(
     torch.div(b, after, out=writes[..., :c, :])
     torch.div(k, after, out=writes[..., c:, :])
     values[..., c:, :] = v
-    return reads.flatten(0, 2), writes.flatten(0, 2), values.flatten(0, 2)
+    return reads.flatten(1, 2), writes.flatten(1, 2), values.flatten(1, 2)
 
 
 def _past_mask(chunk_len: int, like: Tensor) -> Tensor:
@@ -176,30 +167,15 @@ def _past_mask(chunk_len: int, like: Tensor) -> Tensor:
     return torch.cat([ones.tril(-1).repeat(1, 2), ones.tril().repeat(1, 2)])
 
 
-def _unit_lower_inverse(strictly_lower: Tensor) -> Tensor:
-    """(I - L)^-1 for L [Z,c,c] by substitution; applying it twice by GEMM is cheaper than two wide solves."""
-    identity = torch.eye(strictly_lower.shape[-1], dtype=strictly_lower.dtype, device=strictly_lower.device)
-    system = identity - strictly_lower
-    return torch.linalg.solve_triangular(system, identity.expand_as(system), upper=False, unitriangular=True)
-
-
-def _states_buffer(n_chunks: int, state: Tensor, first: int) -> Tensor:
-    """Room for n+1 transposed states [n+1,B*H,N,N] with `state` [B,H,N,N] at index `first`."""
-    matrices = state.flatten(0, 1)
-    buffer = state.new_empty(n_chunks + 1, *matrices.shape)
-    buffer[first] = matrices.mT
-    return buffer
-
-
 def _log_decay_gradient(from_reads: Tensor, from_writes: Tensor, from_end: Tensor) -> Tensor:
-    """d loss / d log w [Z,c,N] from each vector times its own gradient, [Z,2c,N], and from the chunk's end, [Z,N].
+    """d loss / d log w [n,Z,c,N] from each vector times its own gradient [n,Z,2c,N] and from the chunk's end [n,Z,N].
 
     Log P_t gains r~ dr~ - b^ db^ - k^ dk^ of token t and a~ da~ of token t+1; log w_t collects them from t to the end.
     """
-    c = from_reads.shape[1] // 2
-    gain = from_reads[:, c:] - from_writes[:, :c] - from_writes[:, c:]
-    gain[:, :-1] += from_reads[:, 1:c]
-    gain[:, -1] += from_end
+    c = from_reads.shape[2] // 2
+    gain = from_reads[:, :, c:] - from_writes[:, :, :c] - from_writes[:, :, c:]
+    gain[:, :, :-1] += from_reads[:, :, 1:c]
+    gain[:, :, -1] += from_end
     for t in reversed(range(c - 1)):
-        gain[:, t] += gain[:, t + 1]
+        gain[:, :, t] += gain[:, :, t + 1]
     return gain

@@ -76,6 +76,15 @@ def test_the_final_state_keeps_only_itself_alive() -> None:
     assert final.untyped_storage().nbytes() == final.numel() * final.element_size()
 
 
+def test_the_gradients_it_is_given_are_left_alone() -> None:
+    leaves = [tensor.requires_grad_() for tensor in make_inputs(33, 16)]
+    outputs = chunked(*leaves)
+    # A transposed gradient of the final state is already in the layout that the backward pass works in.
+    given = [torch.ones_like(outputs[0]), torch.ones_like(outputs[1]), torch.ones_like(outputs[2]).mT]
+    torch.autograd.grad(outputs, leaves, given)
+    assert all(torch.all(gradient == 1) for gradient in given)
+
+
 @pytest.mark.slow
 def test_it_is_worth_its_complexity() -> None:
     """At least three times as fast as the loop, forward and backward, on a machine that may be busy; usually five."""
