@@ -18,9 +18,9 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small_run(economy: str = "v21", **groups: Any) -> RunConfig:
-    """A checked RunConfig: SMALL, with `groups` merged over it, under the named economy."""
-    schema = {"off": EconomyConfig, "v18": V18Config, "v21": V21Config}[economy]
+def small_run(kind: str = "v21", **groups: Any) -> RunConfig:
+    """A checked RunConfig: SMALL, with `groups` merged over it, under the economy of this kind."""
+    schema = {"off": EconomyConfig, "v18": V18Config, "v21": V21Config}[kind]
     base = OmegaConf.structured(RunConfig)
     base = OmegaConf.merge(base, {"economy": OmegaConf.structured(schema)})
     config = OmegaConf.to_object(OmegaConf.merge(base, SMALL, groups))

@@ -8,16 +8,12 @@ from camoe.jobs.placement import Placement
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import Choice
-from camoe.tracking.run_folder import RunFolder
 from camoe.training.phases import PhaseSchedule
 
 
-def opening_lines(
-    config: RunConfig, placement: Placement, corpus: Corpus, model: LanguageModel, folder: RunFolder
-) -> list[Choice]:
+def opening_lines(config: RunConfig, placement: Placement, corpus: Corpus, model: LanguageModel) -> list[Choice]:
     """Choices in the order a reader asks for them: where, on what, which model, which text, for how long."""
     return [
-        Choice("run folder", str(folder.path)),
         *placement.choices(),
         *_model_lines(config, model),
         *_text_lines(config, corpus),

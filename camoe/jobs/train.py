@@ -46,7 +46,8 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
     with ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file) as display:
         trainer = Trainer(config, model, corpus, tracker, checkpoints, display)
-        display.choices(opening_lines(config, placement, corpus, model, folder))
+        display.say(f"run folder {folder.path}")
+        display.choices(opening_lines(config, placement, corpus, model))
         _train_to_an_end(trainer, folder, corpus)
 
 

@@ -49,7 +49,7 @@ def load_rwkv_weights(
     """Copy official RWKV-7 weights (blocks.i.att.*, blocks.i.ffn.*, emb, ln0, ln_out, head) into a CaMoE.
 
     Each RWKV expert receives ffn.* plus N(0, noise_std) of its own. With zero noise and only RWKV experts the model
-    gives the logits of the RWKV, whatever the router elects. A shape that does not fit is a ConfigError with both sizes.
+    gives the RWKV's logits, whatever the router elects. A shape that does not fit is a ConfigError with both sizes.
     """
     summary = ImportSummary()
     own = dict(model.named_parameters())

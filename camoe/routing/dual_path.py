@@ -15,9 +15,9 @@ from camoe.routing.router import Router, mixture_weights
 
 
 class DualPath(Router):
-    """bids = gate + alpha * market bias (+ noise); winners = top-k of the bids; weights = softmax of the gate over them.
+    """bids = gate + market bias (+ noise); winners = top-k of the bids; weights = softmax of the gate over them.
 
-    The price is the (k+1)-th of the same bids that elected. The market's part is detached: it moves who wins, never a
+    The price is the (k+1)-th of the bids that elected. The market's part is detached: it moves who wins, never a
     gradient, so the language-model loss reaches the gate whether the market bids or not. Source: CaMoE v21.1.
     """
 

@@ -68,6 +68,8 @@ class ProgressDisplay:
     def choices(self, rows: Sequence[Choice]) -> None:
         """The first lines: what was decided, and why."""
         table = Table.grid(padding=(0, 2))
+        for _ in Choice._fields:
+            table.add_column(overflow="fold")
         for what, value, why in rows:
             table.add_row(Text(what, style="grey58"), Text(value, style="bold"), Text(why, style="grey58"))
             LINES.info("%s: %s%s", what, value, f" ({why})" if why else "", extra=FILE_ONLY)

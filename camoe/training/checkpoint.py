@@ -74,7 +74,7 @@ class CheckpointStore:
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, and one line for every newer one that is damaged."""
-        damaged = []
+        damaged: list[str] = []
         for folder in reversed(_folders(self.root)):
             problem = _problem(folder)
             if problem is None:

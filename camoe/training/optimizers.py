@@ -54,7 +54,7 @@ def set_rates(optimizer: torch.optim.Optimizer, base_rate: float, phase: Phase) 
         group["lr"] = base_rate * multipliers[group["phase_group"]] * group["rate_factor"]
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
     """The optimiser's state as 'parameter name|entry' tensors."""
     return {
         f"{names[parameter]}|{entry}": value
@@ -64,7 +64,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parame
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
 ) -> None:
     """Put the saved state back; a parameter that had none yet keeps none."""
     parameters = {name: parameter for parameter, name in names.items()}

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from camoe.config.run import RunConfig
 from camoe.config.signature import result_settings
@@ -87,7 +87,7 @@ class Trainer:
         while self.progress.step < self.schedule.total_steps and not interruption.requested:
             phase = self._enter_phase()
             self._note(phase, self._step(phase))
-            if self._due(self.config.tracking.log_every):
+            if self._due(self.config.tracking.log_every) or self.progress.step == phase.end:  # no record mixes phases
                 self._log(phase)
             if self._due(self.config.train.eval_every):
                 self._log_held_out()
@@ -141,7 +141,7 @@ class Trainer:
         self._stopwatch = Stopwatch(self.progress.step)
         restore_random_state(tensors["random"], values["random"])
 
-    def _names(self) -> dict[nn.Parameter, str]:
+    def _names(self) -> dict[Tensor, str]:
         return {parameter: name for name, parameter in self.model.named_parameters()}
 
     def batches(self, step: int) -> list[tuple[Batch, Tensor]]:

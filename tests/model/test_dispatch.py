@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from torch import Tensor
 
 from camoe.model.bridge import LinearStateBridge
 from camoe.model.dispatch import plan_dispatch, run_experts
 from camoe.model.experts.expert import Expert, ExpertContext
+from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from camoe.model.experts.transformer_prefix import TransformerPrefix
 
 C = 32

@@ -79,7 +79,13 @@ def test_the_language_model_loss_reaches_the_state_through_the_bridge() -> None:
     tokens = _tokens()
     captured = []
     original = model.bridge.forward
-    model.bridge.forward = lambda h, readout: (captured.append(readout), readout.retain_grad(), original(h, readout))[-1]
+
+    def watched(h: torch.Tensor, readout: torch.Tensor) -> torch.Tensor:
+        readout.retain_grad()
+        captured.append(readout)
+        return original(h, readout)
+
+    model.bridge.forward = watched
     compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:])).terms[0].value.backward()
     assert len(captured) == 2
     assert all(float(readout.grad.norm()) > 0 for readout in captured)
