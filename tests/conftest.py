@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Tests run in as many processes as there are cores; torch's own threads would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

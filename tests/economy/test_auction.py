@@ -17,7 +17,6 @@ def quote(purse_ratio: float = 1.0, alpha: float = 0.5) -> LayerQuote:
         capital_share=torch.tensor([0.5, 0.3, 0.2]),
         alpha=torch.tensor(alpha),
         purse_ratio=torch.tensor(purse_ratio),
-        baseline=torch.tensor(3.0),
         bid_scale=0.05,
     )
 

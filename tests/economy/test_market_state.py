@@ -64,11 +64,10 @@ def test_velocity_is_flow_over_money() -> None:
 def test_quote_is_one_layer_of_the_state() -> None:
     state = new_state()
     state.capital[1] = torch.tensor([100.0, 300.0, 400.0, 200.0])
-    state.purse[1], state.alpha[1], state.baseline[1] = 500.0, 0.2, 2.5
+    state.purse[1], state.alpha[1] = 500.0, 0.2
     quote = state.quote(1)
     assert quote.capital_share.tolist() == pytest.approx([0.1, 0.3, 0.4, 0.2])
     assert quote.purse_ratio.item() == 0.25
     assert quote.alpha.item() == pytest.approx(0.2)
-    assert quote.baseline.item() == 2.5
     assert quote.bid_scale == 0.05
     torch.testing.assert_close(state.capital_share()[1], quote.capital_share)

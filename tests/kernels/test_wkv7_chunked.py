@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 import pytest
@@ -83,20 +82,3 @@ def test_the_gradients_it_is_given_are_left_alone() -> None:
     given = [torch.ones_like(outputs[0]), torch.ones_like(outputs[1]), torch.ones_like(outputs[2]).mT]
     torch.autograd.grad(outputs, leaves, given)
     assert all(torch.all(gradient == 1) for gradient in given)
-
-
-@pytest.mark.slow
-def test_it_is_worth_its_complexity() -> None:
-    """At least three times as fast as the loop, forward and backward, on a machine that may be busy; usually five."""
-    leaves = [tensor.requires_grad_() for tensor in make_inputs(256, 64, n_batch=8, n_head=4)]
-
-    def seconds(operation: partial, repeats: int) -> float:
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            y, sa, _ = operation(*leaves)
-            torch.autograd.grad(y.sum() + sa.sum(), leaves)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert 3 * seconds(chunked, 8) < seconds(loop, 3)

@@ -1,0 +1,38 @@
+"""What routers with a gate share: the gate, the noisy election, and the decision made of both."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from camoe.config.router import RouterConfig
+from camoe.economy.auction import elect
+from camoe.routing.decision import RoutingDecision
+from camoe.routing.gate import Gate
+from camoe.routing.router import Router, mixture_weights
+
+
+class GatedRouter(Router):
+    """Holds the gate; subclasses say what is bid and what weighs the winners."""
+
+    def __init__(self, config: RouterConfig, n_embd: int, n_expert: int) -> None:
+        super().__init__()
+        self.top_k, self.noise_std = config.top_k, config.noise_std
+        self.gate = Gate(n_embd, n_expert, config.gate_hidden, config.gate_activation)
+
+    def decide(self, gate_logits: Tensor, bias: Tensor, scores: Tensor, noise: Tensor | None) -> RoutingDecision:
+        """Elect by gate plus `bias` plus noise, weigh the winners by `scores`, all [B,T,E].
+
+        Only `scores` carries a gradient. Noise, standard normal or None, moves the election and never a weight. The
+        price is the (k+1)-th of the bids that elected, 0 when everybody wins.
+        """
+        adjusted = gate_logits.detach() + bias
+        elected_by = adjusted if noise is None else adjusted + self.noise_std * noise
+        winners, price = elect(elected_by, self.top_k, priced=self.top_k < adjusted.shape[-1])
+        return RoutingDecision(
+            experts=winners,
+            weights=mixture_weights(scores, winners),
+            price=price,
+            gate_logits=gate_logits,
+            selection_bias=bias,
+            adjusted_logits=adjusted,
+        )
