@@ -20,9 +20,11 @@ class TrainConfig:
         True, help="prove at the start that every loss term and the gate have gradients", affects_results=False
     )
     eval_every: int = setting(
-        50, help="optimiser steps between evaluations on a fixed part of the held-out text", low=1
+        50, help="optimiser steps between evaluations on a fixed sample of the held-out text", low=1
     )
-    eval_sequences: int = setting(16, help="held-out sequences of those evaluations; the final one reads all", low=1)
+    eval_sequences: int = setting(
+        16, help="held-out sequences of those evaluations, spread over the text; the final one reads all", low=1
+    )
     checkpoint_every: int = setting(50, help="optimiser steps between checkpoints", low=1, affects_results=False)
     keep_checkpoints: int = setting(2, help="newest checkpoints kept", low=2, affects_results=False)
     max_skipped_steps: int = setting(10, help="stop after this many steps skipped for a non-finite loss", low=0)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camoe.config.run import RunConfig
+from camoe.config import ConfigError, RunConfig
 from camoe.config.signature import result_settings
 from camoe.data.corpus import Corpus
 from camoe.data.evaluation_windows import evaluation_windows
@@ -129,6 +129,8 @@ class Trainer:
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot; the tracker forgets the records after it."""
         values, tensors = snapshot.values, snapshot.tensors
+        if values["config"] != result_settings(self.config):
+            raise ConfigError("resume: the checkpoint belongs to a run of another configuration")
         self.model.load_state_dict({**tensors["model"], **values["model"]})
         restore_optimizer(self.optimizer, self._names(), tensors["optimizer"])
         self.means.load_state(tensors["means"], self.device)
@@ -151,8 +153,8 @@ class Trainer:
         return list(micro_batches(window, noise, self.config.train.micro_batch))
 
     def evaluate(self, sequences: int | None = None) -> Evaluation:
-        """Score the first `sequences` windows of the held-out text, or all of it."""
-        windows = self.held_out if sequences is None else self.held_out.first(sequences)
+        """Score `sequences` windows spread over the held-out text, or all of it."""
+        windows = self.held_out if sequences is None else self.held_out.spread(sequences)
         with self._stopwatch.left_out():
             return evaluate(self.model, windows, self.config.train.micro_batch, routing_statistics_of(self.model))
 

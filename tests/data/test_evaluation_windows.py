@@ -36,7 +36,7 @@ def test_bytes_are_those_of_the_scored_text(
     windows = cut_windows(packed.tokens, ctx_len, tokenizer.byte_lengths)
     assert windows.text_bytes == sum(len(text.encode()) for text in texts)
     for count in (1, 2, 5, len(windows)):
-        part = windows.first(count)
+        part = windows.spread(count)
         scored = [int(i) for tokens, mask in part.batches(4) for i in tokens[:, 1:][mask]]
         assert part.text_bytes == len(tokenizer.decode_bytes(scored))
         assert part.targets == len(scored)
