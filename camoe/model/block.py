@@ -52,5 +52,7 @@ class Block(nn.Module):
         h = self.ln2(x)
         previous = torch.cat((state.channel_shift[:, None], h[:, :-1]), dim=1)
         out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, noise)
-        after = LayerState(time_shift=mixed.time_shift, channel_shift=h[:, -1], wkv=mixed.wkv_state, dea=dea_cache)
+        # The carried input is a copy: a kept state must not hold on to all of h.
+        last = h[:, -1].clone()
+        after = LayerState(time_shift=mixed.time_shift, channel_shift=last, wkv=mixed.wkv_state, dea=dea_cache)
         return x + out, mixed.v_first, after, routing

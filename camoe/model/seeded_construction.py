@@ -11,11 +11,12 @@ import torch
 
 @contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
-    """Draws inside come from a generator made from (seed, name); the global generator is left as it was.
+    """Draws on the CPU come from (seed, name) inside; the CPU's generator is left as it was, others are not touched.
 
     Whatever else a composition builds before, between or after, a module of the same name and shape starts equal.
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(digest[:8], "little"))
+        # Not torch.manual_seed, which would also reseed every GPU for good.
+        torch.default_generator.manual_seed(int.from_bytes(digest[:8], "little"))
         yield

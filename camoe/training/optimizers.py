@@ -20,9 +20,14 @@ def rate_factor(name: str) -> float:
     return 2.0 if name.endswith(_DOUBLE_RATE) else 1.0
 
 
-def decays(parameter: nn.Parameter) -> bool:
-    """Weight decay is for matrices only; vectors stored as [1,1,C] count as vectors."""
-    return sum(size > 1 for size in parameter.shape) >= 2
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Weight decay is for parameters named `*.weight` that are matrices, and for the gate's stacked `weight_in`.
+
+    It leaves alone: vectors (a [1,n] matrix is one), the low-rank factors and r_k of TimeMix, the latents of
+    DeepEmbedAttention, the bridge's positions, and the gate's `weight_out`, one vector per expert. Source of the rule:
+    RWKV-LM's training of RWKV-7; `weight_in` stands for one Linear's weight per expert.
+    """
+    return name.endswith((".weight", ".gate.weight_in")) and sum(size > 1 for size in parameter.shape) >= 2
 
 
 def build_optimizer(
@@ -32,7 +37,7 @@ def build_optimizer(
     buckets: dict[tuple[str, float, bool], list[nn.Parameter]] = defaultdict(list)
     for group, parameters in groups.items():
         for name, parameter in parameters.items():
-            buckets[group, rate_factor(name), decays(parameter)].append(parameter)
+            buckets[group, rate_factor(name), decays(name, parameter)].append(parameter)
     torch_groups = [
         {
             "params": parameters,
@@ -66,9 +71,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, s
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put the saved state back; a parameter that had none yet keeps none."""
+    """Put a copy of the saved state back, beside its parameter; a parameter that had none yet keeps none.
+
+    The step counter goes to the parameter's device too, where fused AdamW wants it.
+    """
     parameters = {name: parameter for parameter, name in names.items()}
     optimizer.state.clear()
     for key, value in tensors.items():
         name, _, entry = key.partition("|")
-        optimizer.state[parameters[name]][entry] = value.clone()
+        parameter = parameters[name]
+        optimizer.state[parameter][entry] = value.to(parameter.device, copy=True)

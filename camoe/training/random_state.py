@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,12 +24,22 @@ def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore_random_state(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Undo everything drawn since `random_state`."""
+    """Undo everything drawn since `random_state`.
+
+    On a machine with another number of GPUs those that exist on both sides get their state back, with a warning:
+    what is drawn on the others differs from an uninterrupted run.
+    """
     torch.set_rng_state(tensors["torch"].cpu())
-    if torch.cuda.is_available():
-        saved = sorted((key for key in tensors if key.startswith("cuda.")), key=lambda key: int(key[5:]))
-        torch.cuda.set_rng_state_all([tensors[key].cpu() for key in saved])
+    _restore_gpus({key: state for key, state in tensors.items() if key.startswith("cuda.")})
     version, internal, gauss = values["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = values["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+
+
+def _restore_gpus(saved: Mapping[str, Tensor]) -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index in range(min(count, len(saved))):
+        torch.cuda.set_rng_state(saved[f"cuda.{index}"].cpu(), index)
+    if count != len(saved):
+        warnings.warn(f"random generators of {len(saved)} GPUs were saved, {count} are here", stacklevel=3)
