@@ -23,6 +23,6 @@ def resumed_run(config: RunConfig, command: CommandRecord) -> tuple[RunFolder, R
             "or start a new run without resume"
         )
     folder = RunFolder.open(config.resume)
-    saved = saved_run(folder.config(), str(folder.path / "config.yaml"))
+    saved = saved_run(folder.config(), str(folder.config_file))
     folder.lock()
     return folder, replace(saved, resume=config.resume)

@@ -34,7 +34,7 @@ def open_trained_run(config: RunConfig) -> TrainedRun:
     if config.job.run is None:
         raise ConfigError(f"job.run: job {config.job.name} needs a run folder, e.g. job.run=outputs/<date>/<run>")
     folder = RunFolder.open(config.job.run)
-    saved = saved_run(folder.config(), str(folder.path / "config.yaml"))
+    saved = saved_run(folder.config(), str(folder.config_file))
     checkpoint, damaged = CheckpointStore(folder.checkpoints).latest()
     if checkpoint is None:
         what = "only damaged checkpoints" if damaged else "no checkpoint yet"

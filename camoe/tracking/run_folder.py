@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from camoe.config import ConfigError
 from camoe.tracking import run_lock
 from camoe.tracking.atomic_file import read_json, write_json
-from camoe.tracking.process_identity import ProcessIdentity
 from camoe.tracking.run_status import RunStatus, State
 
 REQUIRED = ("config.yaml", "provenance.json")
@@ -56,7 +57,7 @@ class RunFolder:
         folder.lock()
         folder.checkpoints.mkdir()
         folder.samples.mkdir()
-        (folder.path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
+        folder.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
         (folder.path / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         facts = {"signature": signature, **(provenance or {})}
         if diff := facts.pop("git_diff", None):
@@ -87,6 +88,11 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
     def metrics_file(self) -> Path:
         """The records of `MetricsLog`."""
         return self.path / "metrics.jsonl"
@@ -115,14 +121,27 @@ class RunFolder:
         run_lock.release(self.path / "lock")
 
     def config(self) -> dict[str, Any]:
-        """The resolved configuration as plain containers."""
-        content = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
-        assert isinstance(content, dict)
+        """The resolved configuration as plain containers; ConfigError when the file holds none."""
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(self.config_file))
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+            raise _unreadable(self.config_file, "YAML", error) from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{self.config_file}: holds a {type(content).__name__}; must be groups of settings")
         return {str(key): value for key, value in content.items()}
 
     def provenance(self) -> dict[str, Any]:
-        """Where the run came from."""
-        return dict(read_json(self.provenance_file))
+        """Where the run came from; ConfigError when the file is broken."""
+        return _read_object(self.provenance_file)
+
+    def fact(self, name: str) -> Any:
+        """One entry of the provenance; ConfigError when it is not there."""
+        facts = self.provenance()
+        if name not in facts:
+            raise ConfigError(
+                f"{self.provenance_file}: has no '{name}', which every run records; is the file cut short?"
+            )
+        return facts[name]
 
     def add_provenance(self, **facts: Any) -> None:
         """Add what is known only later, e.g. hashes of the data and of the initial weights."""
@@ -134,13 +153,32 @@ class RunFolder:
 
     def status(self) -> RunStatus:
         """How the run stands; one that says running while nobody holds it was killed."""
-        content = read_json(self.path / "status.json")
-        if content is None:
+        file = self.path / "status.json"
+        if not file.exists():
             return RunStatus("killed", "its process ended before the run began")
-        status = RunStatus(**{**content, "process": ProcessIdentity(**content["process"])})
+        try:
+            status = RunStatus.from_json(_read_object(file))
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"{file}: not the status of a run ({error})") from error
         if status.state == "running" and status.process.is_here and not run_lock.is_held(self.path / "lock"):
             return RunStatus("killed", f"{status.process} vanished", status.mlflow_missing, status.process)
         return status
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, "JSON", error) from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}; must be a JSON object")
+    return content
+
+
+def _unreadable(path: Path, language: str, error: Exception) -> ConfigError:
+    mark = getattr(error, "problem_mark", None)
+    reason = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else " ".join(str(error).split())
+    return ConfigError(f"{path}: not readable as {language} ({reason})")
 
 
 def _new_path(output_dir: Path, name: str, signature: str, now: datetime) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from camoe.tracking.process_identity import ProcessIdentity
 
@@ -18,3 +19,8 @@ class RunStatus:
     reason: str = ""
     mlflow_missing: int = 0
     process: ProcessIdentity = field(default_factory=ProcessIdentity.current)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> RunStatus:
+        """From what status.json holds; KeyError or TypeError when that is no status."""
+        return cls(**{**content, "process": ProcessIdentity(**content["process"])})

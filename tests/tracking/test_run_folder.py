@@ -120,3 +120,50 @@ def test_status_is_replaced_in_one_move(folder: RunFolder) -> None:
     assert (status.state, status.reason, status.mlflow_missing) == ("failed", "RuntimeError: no", 7)
     assert json.loads((folder.path / "status.json").read_text())["process"]["pid"] == os.getpid()
     assert [path.name for path in folder.path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("content", ["a: [1\n", "- 1\n", "3\n", "a: 1\na: 2\n", "a: ${\n", b"\xff\xfe\xfa"])
+def test_a_broken_configuration_is_refused_in_one_line(folder: RunFolder, content: str | bytes) -> None:
+    folder.config_file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as refusal:
+        folder.config()
+    assert str(refusal.value).startswith(f"{folder.path}/config.yaml: ")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", ['{"data": ', "[1]", "null", ""])
+def test_a_broken_provenance_is_refused_in_one_line(folder: RunFolder, content: str) -> None:
+    folder.provenance_file.write_text(content)
+    for read in (folder.provenance, lambda: folder.fact("data")):
+        with pytest.raises(ConfigError, match=r"^/.*provenance\.json: [^\n]+$"):
+            read()
+
+
+def test_a_fact_that_the_provenance_lacks_is_named(folder: RunFolder) -> None:
+    assert folder.fact("signature") == "0123abcd"
+    with pytest.raises(ConfigError, match=r"provenance\.json: has no 'data'"):
+        folder.fact("data")
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"state": "running", "process": null}', "[]"])
+def test_a_broken_status_is_refused_in_one_line(folder: RunFolder, content: str) -> None:
+    (folder.path / "status.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"^/.*status\.json: [^\n]+$"):
+        folder.status()
+
+
+def test_a_run_that_another_process_has_taken_over_is_not_called_killed(folder: RunFolder) -> None:
+    """Between its lock and its first status, the second process finds the word of the first, which is dead."""
+    folder.unlock()
+    first = hold_in_another_process(folder)
+    first.kill()
+    first.wait()
+    left_behind = (folder.path / "status.json").read_text()
+    second = hold_in_another_process(folder)
+    try:
+        (folder.path / "status.json").write_text(left_behind)
+        status = folder.status()
+        assert (status.state, status.reason, status.process.pid) == ("running", "", first.pid)
+    finally:
+        second.kill()
+        second.wait()
