@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # only the name: nothing is unpickled here
 
@@ -17,14 +17,16 @@ from camoe.config.refusal import ConfigError
 from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from camoe.model.language_model import LanguageModel
 
+_CHANNEL_MIX = re.compile(r"blocks\.(\d+)\.ffn\.(.+)")
 
-@dataclass
+
+@dataclass(frozen=True)
 class ImportSummary:
-    """What became of the file's tensors and of the model's parameters."""
+    """What became of the file's tensors (consumed, ignored by design) and of the model's other parameters."""
 
-    consumed: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    left_as_initialised: list[str] = field(default_factory=list)
+    consumed: list[str]
+    ignored: list[str]
+    left_as_initialised: list[str]
 
 
 def read_rwkv_weights(path: str | Path) -> dict[str, Tensor]:
@@ -48,49 +50,81 @@ def load_rwkv_weights(
 ) -> ImportSummary:
     """Copy official RWKV-7 weights (blocks.i.att.*, blocks.i.ffn.*, emb, ln0, ln_out, head) into a CaMoE.
 
-    Each RWKV expert receives ffn.* plus N(0, noise_std) of its own. With zero noise and only RWKV experts the model
-    gives the RWKV's logits, whatever the router elects. A shape that does not fit is a ConfigError with both sizes.
+    Each RWKV expert receives ffn.* plus N(0, noise_std) of its own. With zero noise, only RWKV experts (token shift on)
+    and mixture weights that sum to 1 the model gives the RWKV's logits, whatever the router elects; a single winner
+    among several experts (top_k 1) is weighed by its probability instead, which scales its output down.
+
+    A tensor of another size and one that finds no place are ConfigErrors, raised before anything is copied.
     """
-    summary = ImportSummary()
     own = dict(model.named_parameters())
+    targets = {name: [target for target in _targets(model, name) if target in own] for name in weights}
+    _check_depth(weights, len(model.blocks))
+    for name, filled in targets.items():
+        if not filled and not _done_without(model, name):
+            raise ConfigError(f"{name} {list(weights[name].shape)}: {_no_place(name)}")
+        for target in filled:
+            _check_size(name, weights[name], own[target])
     generator = torch.Generator().manual_seed(seed)
-    for name, tensor in weights.items():
-        targets = _targets(model, name)
-        if not targets or any(target not in own for target in targets):
-            summary.ignored.append(name)
-            continue
-        for target in targets:
-            noise = noise_std if ".experts." in target else 0.0
-            _copy(own[target], tensor, name, noise, generator)
-        summary.consumed.append(name)
-    filled = {target for name in summary.consumed for target in _targets(model, name)}
-    summary.left_as_initialised = sorted(own.keys() - filled)
-    return summary
+    for name, filled in targets.items():
+        for target in filled:
+            _copy(own[target], weights[name], noise_std if ".experts." in target else 0.0, generator)
+    return ImportSummary(
+        consumed=[name for name, filled in targets.items() if filled],
+        ignored=[name for name, filled in targets.items() if not filled],
+        left_as_initialised=sorted(own.keys() - {target for filled in targets.values() for target in filled}),
+    )
 
 
 def _targets(model: LanguageModel, name: str) -> list[str]:
-    """The parameters that one official tensor fills."""
+    """The names under which a model may have what one official tensor holds."""
     if name.startswith("blocks.0.ln0."):
         return [name.removeprefix("blocks.0.")]
-    channel_mix = re.fullmatch(r"blocks\.(\d+)\.ffn\.(.+)", name)
+    if channel_mix := _CHANNEL_MIX.fullmatch(name):
+        layer, entry = channel_mix.groups()
+        return [f"{expert}.{entry}" for expert in _rwkv_experts(model, int(layer))]
+    return [name]
+
+
+def _rwkv_experts(model: LanguageModel, layer: int) -> dict[str, RwkvFeedForward]:
+    prefix = f"blocks.{layer}.mixture.experts."
+    modules = model.named_modules()
+    return {name: part for name, part in modules if name.startswith(prefix) and isinstance(part, RwkvFeedForward)}
+
+
+def _done_without(model: LanguageModel, name: str) -> bool:
+    """Whether this model leaves an official tensor out by design.
+
+    Layer 0 has no value residual (files may hold an unused one), a mix may have no RWKV experts, and those without
+    token shift have no x_k.
+    """
+    if re.fullmatch(r"blocks\.0\.att\.v[012]", name):
+        return True
+    channel_mix = _CHANNEL_MIX.fullmatch(name)
     if channel_mix is None:
-        return [name]
-    layer, entry = channel_mix.groups()
-    if int(layer) >= len(model.blocks):
-        return []
-    experts = model.blocks[int(layer)].mixture.expert_list()  # type: ignore[operator, union-attr]
-    return [
-        f"blocks.{layer}.mixture.experts.{index}.{entry}"
-        for index, expert in enumerate(experts)
-        if isinstance(expert, RwkvFeedForward)
-    ]
+        return False
+    experts = _rwkv_experts(model, int(channel_mix[1])).values()
+    return not experts or (channel_mix[2] == "x_k" and all(expert.x_k is None for expert in experts))
 
 
-def _copy(parameter: Tensor, tensor: Tensor, name: str, noise_std: float, generator: torch.Generator) -> None:
+def _check_depth(weights: Mapping[str, Tensor], n_layer: int) -> None:
+    layers = [int(block[1]) for block in (re.match(r"blocks\.(\d+)\.", name) for name in weights) if block]
+    if layers and max(layers) >= n_layer:
+        raise ConfigError(f"model.n_layer: the file has {max(layers) + 1} layers, the model {n_layer}")
+
+
+def _no_place(name: str) -> str:
+    if name.startswith("head."):
+        return "the model has no head of its own; set model.tie_embeddings=false"
+    return "finds no place in the model, which takes RWKV-7 (x070) weights"
+
+
+def _check_size(name: str, tensor: Tensor, parameter: Tensor) -> None:
     """Official files store some vectors with other leading ones ([C] or [1,1,C]); the numbers are the same."""
-    squeezed = [size for size in tensor.shape if size > 1], [size for size in parameter.shape if size > 1]
-    if squeezed[0] != squeezed[1]:
+    if [size for size in tensor.shape if size > 1] != [size for size in parameter.shape if size > 1]:
         raise ConfigError(f"{name}: the file has {list(tensor.shape)}, the model needs {list(parameter.shape)}")
+
+
+def _copy(parameter: Tensor, tensor: Tensor, noise_std: float, generator: torch.Generator) -> None:
     values = tensor.reshape(parameter.shape).float()
     if noise_std:
         values = values + noise_std * torch.randn(values.shape, generator=generator)
