@@ -8,10 +8,10 @@ from camoe.jobs.outcome import sample
 from camoe.jobs.trained_run import open_trained_run
 
 
-def run(config: RunConfig, command: CommandRecord) -> None:  # noqa: ARG001 (every job has this signature)
+def run(config: RunConfig, command: CommandRecord) -> None:
     """Print job.prompt and its continuation, and keep them in the run folder's samples."""
-    trained = open_trained_run(config)
+    trained = open_trained_run(config, command)
     text = config.job.prompt + sample(trained.model, trained.corpus.tokenizer, config.job, config.seed)
     trained.folder.samples.mkdir(exist_ok=True)
-    (trained.folder.samples / f"step_{trained.checkpoint.step:08d}.txt").write_text(text, encoding="utf-8")
+    (trained.folder.samples / f"step_{trained.step:08d}.txt").write_text(text, encoding="utf-8")
     print(text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from camoe.config import ConfigError, RunConfig
+from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord
 from camoe.config.saved import saved_run
+from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.tracking.run_folder import RunFolder
 
 
@@ -16,12 +17,12 @@ def resumed_run(config: RunConfig, command: CommandRecord) -> tuple[RunFolder, R
     Refuses settings beside `resume=`: the run would silently not be the one that was started.
     """
     assert config.resume is not None
-    foreign = [override for override in command.overrides if override.lstrip("+~").partition("=")[0] != "resume"]
-    if foreign:
-        raise ConfigError(
-            f"resume: {config.resume} goes on with its own configuration; leave out {', '.join(foreign)}, "
-            "or start a new run without resume"
-        )
+    refuse_foreign(
+        command.overrides,
+        ("resume",),
+        f"resume: {config.resume} goes on with",
+        ", or start a new run without resume",
+    )
     folder = RunFolder.open(config.resume)
     saved = saved_run(folder.config(), str(folder.config_file))
     folder.lock()

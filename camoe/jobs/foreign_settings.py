@@ -1,0 +1,21 @@
+"""Refusing settings that a job would silently ignore, because it reads a run that has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from camoe.config import ConfigError
+
+
+def refuse_foreign(overrides: Sequence[str], own: Collection[str], what: str, advice: str = "") -> None:
+    """ConfigError naming every override outside `own`; a group's name stands for all of its settings.
+
+    `what` says which run has a configuration of its own, `advice` what else the user may do.
+    """
+    foreign = [override for override in overrides if _group(override) not in own]
+    if foreign:
+        raise ConfigError(f"{what} its own configuration; leave out {', '.join(foreign)}{advice}")
+
+
+def _group(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition(".")[0]
