@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from io import TextIOWrapper
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.command_record import CommandRecord
@@ -24,71 +27,83 @@ from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.summary import print_summary, save_summary
 from camoe.tracking.tracker import Tracker
 from camoe.training.checkpoint import CheckpointStore
-from camoe.training.interruption import Interruption
+from camoe.training.interruption import Interrupted, Interruption
 from camoe.training.self_check import self_check
 from camoe.training.trainer import Trainer
+from camoe.training.training_text import TrainingText
 
 log = logging.getLogger(__name__)
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
-    """One training run from its first line to its summary; exits with 128 + signal when interrupted."""
+    """One training run from its first line to its summary; exits with 128 + signal when a signal ends it."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a sample may hold what the terminal cannot show
+    with Interruption() as interruption:
+        try:
+            _run(config, command, interruption)
+        except Interrupted as stop:
+            sys.exit(128 + stop.signal)
+
+
+def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) -> None:
+    """Everything that can refuse comes before the run folder is made."""
     folder, config = resumed_run(config, command) if config.resume is not None else (None, config)
+    if folder is not None and folder.status().state == "finished":
+        print(f"{folder.path} is finished; nothing to go on with")
+        return
     placement = place(config.kernel)
+    Tracker.check(config.tracking)
     corpus = prepare(config.data, config.tokenizer)
+    text = TrainingText.of(config, corpus)
     model = LanguageModel(config).to(placement.device)
     model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len)
     if folder is None:
         folder = _new_folder(config, command, corpus, model, placement)
     elif folder.provenance()["data"] != corpus.fingerprint:
         raise ConfigError(f"resume: {folder.path} was trained on other text than data and tokenizer give now")
-    tracker = Tracker.open(folder, config.tracking)
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
-    with ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file) as display:
-        trainer = Trainer(config, model, corpus, tracker, checkpoints, display)
+    with (
+        ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file) as display,
+        _true_status(folder, config, display) as tracker,
+    ):
+        trainer = Trainer(config, model, text, tracker, checkpoints, display)
         display.say(f"run folder {folder.path}")
         display.choices(opening_lines(config, placement, corpus, model))
-        _train_to_an_end(trainer, folder, corpus)
+        _go_on_or_begin(trainer)
+        trainer.fit(interruption)
+        _conclude(trainer, folder, corpus)
 
 
-def _train_to_an_end(trainer: Trainer, folder: RunFolder, corpus: Corpus) -> None:
-    """Whatever happens, the run's status says what did."""
-    tracker = trainer.tracker
+@contextmanager
+def _true_status(folder: RunFolder, config: RunConfig, display: ProgressDisplay) -> Iterator[Tracker]:
+    """Whatever happens inside, the run's status says what did."""
+    tracker = Tracker.open(folder, config.tracking)
     try:
-        with Interruption() as interruption:
-            _prepare_trainer(trainer)
-            tracker.start()
-            finished = trainer.fit(interruption)
-            if finished:
-                _conclude(trainer, folder, corpus)
-    except KeyboardInterrupt:
-        tracker.finish("killed", "Ctrl-C twice")
+        yield tracker
+    except Interrupted as stop:
+        tracker.finish("killed", stop.signal.name)
+        display.say(f"stopped by {stop.signal.name}; go on with: python run.py resume={folder.path}")
         raise
-    except Exception as error:
+    except BaseException as error:
         tracker.finish("failed", f"{type(error).__name__}: {error}")
         raise
-    if interruption.signal is not None and not finished:
-        tracker.finish("killed", interruption.signal.name)
-        trainer.display.say(
-            f"stopped by {interruption.signal.name} after step {trainer.progress.step}, saved; go on with:"
-        )
-        trainer.display.say(f"  python run.py resume={folder.path}")
-        sys.exit(128 + interruption.signal)
 
 
-def _prepare_trainer(trainer: Trainer) -> None:
+def _go_on_or_begin(trainer: Trainer) -> None:
     """Go on from the newest whole checkpoint, or prove that a fresh model can learn."""
     checkpoint, damaged = trainer.checkpoints.latest()
     for line in damaged:
         log.warning("checkpoint passed over: %s", line)
+    if checkpoint is None and damaged:
+        raise ConfigError(f"resume: every checkpoint in {trainer.checkpoints.root} is damaged; start a new run")
     if checkpoint is not None:
         trainer.restore(checkpoint.snapshot())
         trainer.display.say(f"going on after step {checkpoint.step}")
-        return
-    if damaged:
-        raise ConfigError(f"resume: every checkpoint in {trainer.checkpoints.root} is damaged; start a new run")
-    trainer.tracker.rewind({"metrics_position": 0})
-    if trainer.config.train.self_check:
+    else:
+        trainer.tracker.rewind({"metrics_position": 0})
+    trainer.tracker.start()
+    if checkpoint is None and trainer.config.train.self_check:
         started = time.perf_counter()
         checks = self_check(trainer.model, trainer.check_batch())
         trainer.display.say(f"self-check: {len(checks)} mechanisms alive ({time.perf_counter() - started:.1f} s)")
@@ -100,9 +115,9 @@ def _conclude(trainer: Trainer, folder: RunFolder, corpus: Corpus) -> None:
     trainer.display.say("scoring the held-out text")
     record = final_record(trainer, corpus, trainer.evaluate())
     trainer.tracker.log(trainer.progress.step, record)
-    text = sample(trainer.model, corpus.tokenizer, config.job, config.seeds.init)
-    (folder.samples / "final.txt").write_text(config.job.prompt + text, encoding="utf-8")
-    summary = run_summary(trainer, folder, record, text)
+    continuation = sample(trainer.model, corpus.tokenizer, config.job, config.seeds.init)
+    (folder.samples / "final.txt").write_text(config.job.prompt + continuation, encoding="utf-8")
+    summary = run_summary(trainer, folder, record, continuation)
     save_summary(summary, folder.path)
     trainer.display.stop()
     missing = trainer.tracker.finish("finished")

@@ -24,8 +24,3 @@ def switch_balance_loss(gate_logits: Tensor, experts: Tensor, mask: Tensor) -> T
     probability = torch.softmax(gate_logits.float(), dim=-1) * mask[:, None]
     mean_probability = probability.sum(-2) / mask.sum().clamp(min=1)
     return gate_logits.shape[-1] * (share * mean_probability).sum(-1)
-
-
-def count_balance_metric(experts: Tensor, n_expert: int, mask: Tensor) -> Tensor:
-    """E * sum_e f_e^2, the published CaMoE form: built from counts alone, it has no gradient and trains nothing."""
-    return n_expert * load_share(experts, n_expert, mask).square().sum(-1)

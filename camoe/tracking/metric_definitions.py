@@ -92,6 +92,7 @@ ROUTING = [
         ("load_gini", "Gini coefficient of n_e", "1", "0..(E-1)/E", LAYERED),
         ("dead_experts", "experts with n_e < 0.01 mean n in the window", "experts", "0..E", HEADLINE),
         ("balance_raw", "E sum_e f_e mean_t(p_te) over the window, unweighted", "1", "0..E", LAYERED),
+        ("balance_count", "E sum_e f_e^2, the published count-only form, which trains nothing", "1", "1..E/k", LAYERED),
         ("z_raw", "mean_t logsumexp(z_t)^2, unweighted", "1", "0..", LAYERED),
         ("router_z", "mean_t logsumexp(z_t)", "1", "any", LAYERED),
         ("gate_std", "mean_t standard deviation of z_t over experts", "logits", "0..", LAYERED),

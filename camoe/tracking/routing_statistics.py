@@ -156,5 +156,6 @@ def _load_metrics(load: Array) -> dict[str, Array]:
         "routing/effective_experts": np.exp(entropy(share)),
         "routing/kl_uniform": math.log(load.shape[-1]) - entropy(share),
         "routing/load_gini": gini(load),
+        "routing/balance_count": load.shape[-1] * (share**2).sum(-1),
         "routing/dead_experts": (load < DEAD_BELOW * mean[:, None]).sum(-1).astype(np.float64),
     }

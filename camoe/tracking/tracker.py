@@ -12,7 +12,7 @@ from camoe.config.tracking import TrackingConfig
 from camoe.tracking.metric_definitions import warn_if_undefined
 from camoe.tracking.metrics_log import MetricsLog
 from camoe.tracking.mlflow_sink import MlflowSink
-from camoe.tracking.mlflow_store import how_to_look
+from camoe.tracking.mlflow_store import how_to_look, tracking_uri
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
 
@@ -22,7 +22,13 @@ class Tracker:
 
     def __init__(self, folder: RunFolder, log: MetricsLog, sink: MlflowSink | None) -> None:
         self.folder, self._log, self.sink = folder, log, sink
-        self._started = False
+        self._started = self._finished = False
+
+    @staticmethod
+    def check(config: TrackingConfig) -> None:
+        """ConfigError for a store that cannot work, before anything is made."""
+        if config.mlflow:
+            tracking_uri(config)
 
     @classmethod
     def open(cls, folder: RunFolder, config: TrackingConfig) -> Tracker:
@@ -30,8 +36,9 @@ class Tracker:
         return cls(folder, MetricsLog(folder.metrics_file), MlflowSink(folder, config) if config.mlflow else None)
 
     def start(self) -> None:
-        """Let MLflow follow, after `rewind` when the run goes on from a checkpoint."""
+        """The run is running, and MLflow may follow; after `rewind` when it goes on from a checkpoint."""
         self._started = True
+        self.folder.set_status("running")
         if self.sink is not None:
             self.sink.start()
 
@@ -65,8 +72,12 @@ class Tracker:
     def finish(self, state: State, reason: str = "") -> int:
         """Send the rest, write the final status; returns how many records MLflow does not have.
 
-        The status is on disk before MLflow is waited for, so that a second kill leaves the truth.
+        The status is on disk before MLflow is waited for, so that a second kill leaves the truth. Only the first call
+        counts: what goes wrong after the end does not change how the run ended.
         """
+        if self._finished:
+            return 0
+        self._finished = True
         self.folder.set_status(state, reason)
         missing = self.sink.finish(state, reason) if self.sink is not None and self._started else 0
         self.folder.set_status(state, reason, missing)

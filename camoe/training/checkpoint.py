@@ -70,7 +70,7 @@ class CheckpointStore:
         _remove(final)
         unfinished.rename(final)
         _flush_to_disk(self.root)
-        self._prune()
+        self._prune(final)
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, and one line for every newer one that is damaged."""
@@ -82,11 +82,12 @@ class CheckpointStore:
             damaged.append(f"{folder.name}: {problem}")
         return None, damaged
 
-    def _prune(self) -> None:
-        """Remove all but the newest, and what an interrupted write left behind."""
+    def _prune(self, newest: Path) -> None:
+        """Keep `newest` and the whole checkpoints just before it; what lies ahead of it is of a past that failed."""
         for leftover in self.root.glob(".step_*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        for folder in _folders(self.root)[: -self.keep]:
+        marked = [folder for folder in _folders(self.root) if folder <= newest and (folder / MARKER).is_file()]
+        for folder in set(_folders(self.root)) - set(marked[-self.keep :]):
             _remove(folder)
 
 

@@ -1,23 +1,38 @@
-"""Signals become a flag that the loop reads at step boundaries, so that a run always stops in a saved state."""
+"""Signals: a flag while training steps run, so that they end in a saved state, and an exception everywhere else."""
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+NOTICE = b"\nstopping after this step; a second Ctrl-C stops at once\n"
+
+
+class Interrupted(BaseException):
+    """A signal ended the run. Like KeyboardInterrupt, it passes `except Exception`."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(self.signal.name)
 
 
 class Interruption:
-    """While entered, SIGINT, SIGTERM and SIGUSR2 ask the loop to stop; a second Ctrl-C stops at once."""
+    """While entered, SIGINT, SIGTERM and SIGUSR2 raise Interrupted; inside `deferred` they only set `requested`."""
 
     WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
     def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
+        self._signal: int | None = None
+        self._deferring = False
+        self._ctrl_c = 0
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interruption:
         for watched in self.WATCHED:
-            self._previous[watched] = signal.signal(watched, self._note)
+            self._previous[watched] = signal.signal(watched, self._receive)
         return self
 
     def __exit__(
@@ -26,12 +41,25 @@ class Interruption:
         for watched, handler in self._previous.items():
             signal.signal(watched, handler)  # type: ignore[arg-type]
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's signature)
-        if self.signal is signal.SIGINT and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
-
     @property
     def requested(self) -> bool:
-        """Whether a signal has asked for a stop."""
-        return self.signal is not None
+        """Whether a deferred signal has asked for a stop."""
+        return self._signal is not None
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Signals inside ask for a stop, which raises Interrupted at the end; a second Ctrl-C raises at once."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+        if self._signal is not None:
+            raise Interrupted(self._signal)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's signature)
+        self._ctrl_c += number == signal.SIGINT
+        if not self._deferring or self._ctrl_c > 1:
+            raise Interrupted(number)
+        self._signal = number
+        os.write(2, NOTICE)  # print could be in the middle of a line of its own

@@ -109,7 +109,8 @@ def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:
 
 def _balance_terms(model: LanguageModel, trace: RoutingTrace, mask: Tensor, share: Tensor) -> list[LossTerm]:
     router = model.config.router
-    if not router.balance_coefficient or not router.balance_differentiable or model.config.experts.total == 1:
+    everybody_wins = router.top_k == model.config.experts.total  # then the loss is the constant 1
+    if not router.balance_coefficient or not router.balance_differentiable or everybody_wins:
         return []
     gate_logits, experts = trace.stacked("gate_logits").flatten(1, 2), trace.stacked("experts").flatten(1, 2)
     loss = switch_balance_loss(gate_logits, experts, mask.flatten()).mean()
@@ -120,7 +121,7 @@ def _critic_terms(
     model: LanguageModel, trace: RoutingTrace, token_loss: Tensor, mask: Tensor, share: Tensor
 ) -> list[LossTerm]:
     """Difficulty and affinity regressions, averaged over layers."""
-    if not isinstance(model.market, CapitalMarket):
+    if not isinstance(model.market, CapitalMarket) or not model.market.config.critic.loss_weight:
         return []
     difficulty, affinity = trace.stacked_critic()
     config, baseline = model.market.config.critic, model.market.state.baseline[:, None, None]
@@ -129,7 +130,7 @@ def _critic_terms(
     terms = [LossTerm("critic_difficulty", difficulty_loss(difficulty, outcome, baseline), weight, ("critic",))]
     if config.affinity_trained:
         terms.append(LossTerm("critic_affinity", affinity_loss(affinity, outcome, baseline), weight, ("critic",)))
-    return terms if config.loss_weight else []
+    return terms
 
 
 def settlement_record(losses: Losses) -> MicroBatchRecord:

@@ -44,28 +44,31 @@ def train_step(
 ) -> StepResult:
     """Accumulate gradients over the window, settle the market once, then update the weights once.
 
-    A loss or gradient that is not finite leaves weights, optimiser and market as they were.
+    A loss or gradient that is not finite leaves weights, optimiser, market and statistics as they were.
     """
     optimizer.zero_grad(set_to_none=True)
     window_tokens = torch.stack([batch.mask.sum() for batch, _ in batches]).sum()
     settlement, totals = SettlementWindow(), dict[str, Tensor]()
+    routed: list[tuple[StackedRouting, Tensor]] = []
     for batch, noise in batches:
         losses = compute_losses(model, batch, noise=noise, window_tokens=window_tokens)
         if losses.total.requires_grad:
             losses.total.backward()
         for name, value in losses.named().items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value
-        if model.market.has_capital:
+        routed.append((StackedRouting.of(losses.trace), losses.mask))
+        if phase.config.market_settles and model.market.has_capital:
             settlement.add(settlement_record(losses))
-        statistics.add(StackedRouting.of(losses.trace), losses.mask)
     norm = _gradient_norm(model, grad_clip)
-    applied = bool(torch.isfinite(norm + sum(totals.values())))
+    if not torch.isfinite(norm + sum(totals.values())):
+        return StepResult(totals, norm, None, applied=False)
+    for routing, mask in routed:
+        statistics.add(routing, mask)
     report = None
-    if applied:
-        if phase.config.market_settles:
-            report = model.market.settle(settlement, model.critics(), phase_name=phase.name)
-        optimizer.step()
-    return StepResult(totals, norm, report, applied)
+    if phase.config.market_settles:
+        report = model.market.settle(settlement, model.critics(), phase_name=phase.name)
+    optimizer.step()
+    return StepResult(totals, norm, report, applied=True)
 
 
 def _gradient_norm(model: LanguageModel, grad_clip: float) -> Tensor:

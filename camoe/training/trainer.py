@@ -13,9 +13,6 @@ from torch import Tensor
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.signature import result_settings
-from camoe.data.corpus import Corpus
-from camoe.data.evaluation_windows import evaluation_windows
-from camoe.data.loader import BatchLoader
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
@@ -33,6 +30,7 @@ from camoe.training.random_state import random_state, restore_random_state
 from camoe.training.router_noise import RouterNoise
 from camoe.training.stopwatch import Stopwatch
 from camoe.training.train_step import StepResult, micro_batches, train_step
+from camoe.training.training_text import TrainingText
 from camoe.training.window_means import WindowMeans
 
 log = logging.getLogger(__name__)
@@ -59,7 +57,7 @@ class Trainer:
         self,
         config: RunConfig,
         model: LanguageModel,
-        corpus: Corpus,
+        text: TrainingText,
         tracker: Tracker,
         checkpoints: CheckpointStore,
         display: ProgressDisplay,
@@ -72,36 +70,29 @@ class Trainer:
         self.schedule = PhaseSchedule(config.phase)
         self.sequences = config.train.micro_batch * config.train.grad_accum
         self._tokens_per_step = self.sequences * config.train.ctx_len
-        self.loader = BatchLoader(corpus.train.tokens, config.train.ctx_len, self.sequences, config.seeds.data)
-        self.held_out = evaluation_windows(corpus, config.train.ctx_len)
+        self.loader, self.held_out = text.loader, text.held_out
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
         self.statistics, self.means = routing_statistics_of(model), WindowMeans()
         self.market_statistics = market_statistics_of(config.economy)
         self.progress = Progress()
-        self._saved_step = -1
         self._stopwatch = Stopwatch(0)
 
-    def fit(self, interruption: Interruption) -> bool:
-        """Train to the end of the schedule; False when an interruption stopped it, in a saved state."""
+    def fit(self, interruption: Interruption) -> None:
+        """Train to the end of the schedule; a signal ends it after the present step, saved, with Interrupted."""
         self.display.start(self.progress.step)
-        while self.progress.step < self.schedule.total_steps and not interruption.requested:
-            phase = self._enter_phase()
-            self._note(phase, self._step(phase))
-            if self._due(self.config.tracking.log_every) or self.progress.step == phase.end:  # no record mixes phases
-                self._log(phase)
-            if self._due(self.config.train.eval_every):
-                self._log_held_out()
-            if self._due(self.config.train.checkpoint_every):
-                self._save()
-        if interruption.requested:
-            self._save()
-        return not interruption.requested
+        with interruption.deferred():
+            while self.progress.step < self.schedule.total_steps and not interruption.requested:
+                phase = self._enter_phase()
+                self._note(phase, self._step(phase))
+                if self._due(self.config.tracking.log_every) or self.progress.step == phase.end:
+                    self._log(phase)  # also at a phase's end, so that no record mixes phases
+                if self._due(self.config.train.eval_every):
+                    self._log_held_out()
+                if self._due(self.config.train.checkpoint_every) or interruption.requested:
+                    self._save()
 
     def _save(self) -> None:
-        """Write a checkpoint of the present step, unless it is there already."""
-        if self._saved_step != self.progress.step:
-            self.checkpoints.save(self.progress.step, self.snapshot())
-            self._saved_step = self.progress.step
+        self.checkpoints.save(self.progress.step, self.snapshot())
 
     def snapshot(self) -> Snapshot:
         """Everything needed to go on, bit for bit."""
@@ -138,7 +129,6 @@ class Trainer:
         self.market_statistics.load_state(tensors["market_statistics"], self.device)
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
-        self._saved_step = self.progress.step
         self.tracker.rewind(values["tracker"])
         self._stopwatch = Stopwatch(self.progress.step)
         restore_random_state(tensors["random"], values["random"])

@@ -1,6 +1,7 @@
 """Training through the real command line: a whole run, its records, its status, its exit codes."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -93,6 +94,73 @@ def _finish_and_compare(folder: Path, cwd: Path, reference: Path) -> None:
     result = run(cwd, f"resume={folder}")
     assert result.returncode == 0, result.stderr
     assert records(folder) == records(run_folder(reference))
+    assert _state(folder) == "finished"
+
+
+def _state(folder: Path) -> str:
+    return json.loads((folder / "status.json").read_text())["state"]
+
+
+def test_a_resumed_run_is_running_and_a_second_resume_is_refused(text: Path, tmp_path: Path, finished: Path) -> None:
+    process = subprocess.Popen(command(*SMALL, f"data.path={text}"), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    folder = _wait_for_records(tmp_path, process, 2)
+    process.terminate()
+    process.wait(60)
+    count = len(records_so_far(folder))
+    again = subprocess.Popen(command(f"resume={folder}"), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        _wait_for_records(tmp_path, again, count + 1)
+        assert _state(folder) == "running"
+        assert json.loads((folder / "status.json").read_text())["process"]["pid"] == again.pid
+        rival = run(tmp_path, f"resume={folder}")
+        assert (rival.returncode, rival.stderr.count("\n")) == (2, 1)
+        assert str(again.pid) in rival.stderr
+    finally:
+        assert again.wait(90) == 0
+    assert records(folder) == records(run_folder(finished))
+
+
+def test_a_signal_while_the_held_out_text_is_scored_ends_the_run_too(
+    finished: Path, text: Path, tmp_path: Path
+) -> None:
+    settings = [*SMALL, f"data.path={text}", "data.max_valid_bytes=null"]
+    process = subprocess.Popen(command(*settings), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "scoring the held-out text" in line:
+            process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert _state(run_folder(tmp_path)) == "killed"
+    assert finished.is_dir()
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(finished: Path) -> None:
+    folder = run_folder(finished)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    result = run(finished, f"resume={folder}")
+    assert result.returncode == 0
+    assert "is finished" in result.stdout
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("wrong", ["train.ctx_len=1000000", "tracking=mlflow tracking.uri=sqlite:////nowhere/x.db"])
+def test_a_refusal_leaves_no_run_folder(text: Path, tmp_path: Path, wrong: str) -> None:
+    result = run(tmp_path, *SMALL, f"data.path={text}", *wrong.split())
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert list(tmp_path.glob("outputs/2*")) == []
+
+
+def test_a_terminal_that_cannot_show_the_sample_does_not_fail_the_run(text: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
+        command(*SMALL, f"data.path={text}"),
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert _state(run_folder(tmp_path)) == "finished"
 
 
 def records_so_far(folder: Path) -> list[dict]:

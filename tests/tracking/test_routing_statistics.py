@@ -82,6 +82,7 @@ def literal_load(loads: list[list[float]], n_rwkv: int) -> dict[str, float]:
         "routing/load_entropy": entropy(share) / math.log(n) if n > 1 else 1,
         "routing/effective_experts": math.exp(entropy(share)),
         "routing/kl_uniform": math.log(n) - entropy(share),
+        "routing/balance_count": n * sum((a / total) ** 2 for a in load),
         "routing/load_gini": sum(abs(a - b) for a in load for b in load) / (2 * n * total),
         "routing/dead_experts": sum(count < 0.01 * mean for count in load),
         "routing/trans_share": sum(load[n_rwkv:]) / total,

@@ -102,3 +102,22 @@ def test_every_generator_comes_back(tmp_path: Path) -> None:
     assert found is not None
     restore_random_state(found.tensors("random"), found.values())
     assert drawn == (random.random(), float(np.random.rand()), float(torch.rand(())))
+
+
+def test_going_on_behind_damage_keeps_what_is_written_then(tmp_path: Path) -> None:
+    for step in (16, 20, 24):
+        _save(tmp_path, step)
+    for step in (20, 24):
+        (tmp_path / f"step_{step:08d}" / MARKER).unlink(missing_ok=True)
+    _save(tmp_path, 17)
+    found, damaged = CheckpointStore(tmp_path).latest()
+    assert found is not None
+    assert (found.step, damaged) == (17, [])
+
+
+def test_two_whole_checkpoints_stay_even_with_a_damaged_one_between(tmp_path: Path) -> None:
+    _save(tmp_path, 8)
+    _save(tmp_path, 10)
+    (tmp_path / "step_00000010" / MARKER).unlink()
+    _save(tmp_path, 12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000008", "step_00000012"]
