@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import fields, is_dataclass
 from typing import Any
+
+from camoe.config.data import DataConfig
 
 DIGITS = 10
 
@@ -14,7 +17,8 @@ def signature(config: Any) -> str:
     """Hash, 10 hexadecimal digits, of every setting that can change results.
 
     Settings and groups whose metadata says `affects_results=False` are left out. The order of dictionary entries
-    counts, because phases run in the order written.
+    counts, because phases run in the order written. Of data.path only the last name counts: where a text lies does
+    not change it, and the corpus fingerprint in the run's provenance tells texts of one name apart.
     """
     text = json.dumps(result_settings(config), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
@@ -24,7 +28,14 @@ def result_settings(value: Any) -> Any:
     """The settings that can change results, as nested lists of (name, value), ready for JSON."""
     if is_dataclass(value):
         kept = sorted(field.name for field in fields(value) if field.metadata.get("affects_results", True))
-        return [[name, result_settings(getattr(value, name))] for name in kept]
+        return [[name, result_settings(_counted(value, name))] for name in kept]
     if isinstance(value, dict):
         return [[name, result_settings(entry)] for name, entry in value.items()]
+    return value
+
+
+def _counted(group: Any, name: str) -> Any:
+    value = getattr(group, name)
+    if isinstance(group, DataConfig) and name == "path" and value:
+        return os.path.basename(os.path.abspath(value))
     return value

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from camoe.config import ConfigError
+from camoe.config.absolute_paths import SQLITE, absolute_sqlite
+from camoe.config.refusal import not_an_option
 from camoe.config.tracking import TrackingConfig
 from camoe.tracking.process_identity import ProcessIdentity
 from camoe.tracking.provenance import REPOSITORY, without_passwords
@@ -21,7 +23,7 @@ from camoe.tracking.run_status import State
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-SQLITE = "sqlite:///"
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")  # those that MLflow opens
 NETWORK_DISKS = ("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.glusterfs")
 MLFLOW_STATUS: dict[State, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 ENVIRONMENT = {
@@ -36,19 +38,21 @@ ENVIRONMENT = {
 def tracking_uri(config: TrackingConfig, root: Path = REPOSITORY) -> str:
     """tracking.uri, else MLFLOW_TRACKING_URI, else mlflow.db in `root`; sqlite paths are made absolute.
 
-    ConfigError for stores that cannot work: folders of files, and sqlite on a disk shared over the network.
+    ConfigError for stores that cannot work: folders of files, unknown schemes, and sqlite in memory or on a disk
+    shared over the network.
     """
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / 'mlflow.db'}"
-    if "://" not in uri or uri.startswith("file:"):
+    scheme, address, _ = uri.partition("://")
+    if uri.startswith("file:") or not (address or uri == "databricks"):
         raise ConfigError(
             f"tracking.uri: {uri} is a folder of files, which MLflow no longer writes; "
             "must be sqlite:///PATH.db or the http address of a server"
         )
-    if not uri.startswith(SQLITE):
-        return uri
-    path = Path(uri.removeprefix(SQLITE)).resolve()
-    _refuse_bad_place(path)
-    return f"{SQLITE}{path}"
+    if scheme.partition("+")[0] not in SCHEMES:  # postgresql+psycopg2: a driver may be named
+        raise not_an_option("tracking.uri", scheme, SCHEMES, noun="scheme")
+    if scheme.startswith("sqlite"):
+        _refuse_bad_place(uri)
+    return absolute_sqlite(uri)
 
 
 def how_to_look(uri: str) -> str:
@@ -142,7 +146,10 @@ def _creation_lock(uri: str) -> AbstractContextManager[None]:
     return exclusively(path.with_name(f"{path.name}.lock"))
 
 
-def _refuse_bad_place(path: Path) -> None:
+def _refuse_bad_place(uri: str) -> None:
+    if not uri.startswith(SQLITE) or uri.endswith(("/", ":memory:")):
+        raise ConfigError(f"tracking.uri: {uri} names no file; must be {SQLITE}PATH.db")
+    path = Path(absolute_sqlite(uri).removeprefix(SQLITE))
     folder = path.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"tracking.uri: folder {folder} does not exist or cannot be written")

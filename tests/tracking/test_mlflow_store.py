@@ -45,6 +45,40 @@ def test_folders_of_files_are_refused(uri: str, tmp_path: Path) -> None:
         tracking_uri(TrackingConfig(uri=uri), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://host:5000",
+        "https://anna:secret@host",
+        "postgresql://host/db",
+        "postgresql+psycopg2://host/db",
+        "mysql+pymysql://host/db",
+        "mssql+pyodbc://host/db",
+        "databricks",
+        "databricks://profile",
+    ],
+)
+def test_servers_and_databases_are_passed_on_as_they_are(uri: str, tmp_path: Path) -> None:
+    assert tracking_uri(TrackingConfig(uri=uri), tmp_path) == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("foo://bar", r"no scheme 'foo' \(allowed: .*sqlite\)$"),
+        ("htps://anna:secret@host", r"no scheme 'htps'; did you mean https\?"),
+        ("sqlite+foo:///own.db", "names no file; must be sqlite:///PATH.db$"),
+        ("sqlite://own.db", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+    ],
+)
+def test_what_mlflow_could_not_keep_a_run_in_is_refused(uri: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^tracking\.uri: .*{problem}") as refusal:
+        tracking_uri(TrackingConfig(uri=uri), tmp_path)
+    assert "secret" not in str(refusal.value)
+
+
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist or cannot be written"):
         tracking_uri(TrackingConfig(uri=f"sqlite:///{tmp_path}/none/mlflow.db"))

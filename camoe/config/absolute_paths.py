@@ -1,0 +1,33 @@
+"""Paths that mean the same from every working directory, for a configuration that is read again later."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from camoe.config.run import RunConfig
+
+SQLITE = "sqlite:///"
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The same configuration with data.path, data.cache_dir and a sqlite tracking.uri made absolute.
+
+    Idempotent; the signature stays what it was. Links are kept, so that a path ends in the name that the user wrote.
+    """
+    data, uri = config.data, config.tracking.uri
+    return replace(
+        config,
+        data=replace(
+            data,
+            path=os.path.abspath(data.path) if data.path else data.path,
+            cache_dir=os.path.abspath(data.cache_dir),
+        ),
+        tracking=replace(config.tracking, uri=absolute_sqlite(uri) if uri else uri),
+    )
+
+
+def absolute_sqlite(uri: str) -> str:
+    """The URI with the path of its file absolute and without links; any other URI as it is."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
