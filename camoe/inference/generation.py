@@ -9,10 +9,13 @@ from torch import Tensor
 
 from camoe.model.language_model import LanguageModel
 
+# Smaller ones could only overflow: here a lead of 0.01 in logits already means odds of e^100.
+GREEDY_BELOW = 1e-4
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """temperature 0 takes the most likely token; top_p keeps the smallest set of tokens with that mass."""
+    """A temperature below 1e-4 takes the most likely token; top_p keeps the smallest set of tokens with that mass."""
 
     temperature: float = 0.8
     top_p: float = 0.9
@@ -20,7 +23,7 @@ class Sampling:
 
 def next_token(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
     """One token [B] from logits [B,V]."""
-    if sampling.temperature == 0:
+    if sampling.temperature < GREEDY_BELOW:
         return logits.argmax(-1)
     probability, order = torch.softmax(logits.float() / sampling.temperature, dim=-1).sort(dim=-1, descending=True)
     mass_before = probability.cumsum(-1) - probability

@@ -1,0 +1,111 @@
+"""Bits per byte, against the definition written out, and an evaluation that leaves no trace."""
+
+import json
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from camoe.data.evaluation_windows import EvaluationWindows, cut_windows
+from camoe.inference.evaluation import Evaluation, evaluate
+from camoe.model.language_model import LanguageModel
+from camoe.tracking.routing_statistics import routing_statistics_of
+from tests.small_run import small_run
+
+CTX_LEN = 8
+# Separators stand for no byte, some tokens for several.
+BYTE_LENGTHS = np.array([0, *([1, 2, 3] * 85)], dtype=np.int64)
+
+
+def _tokens(count: int) -> np.ndarray:
+    tokens = np.random.default_rng(0).integers(0, 256, count)
+    tokens[[4, 11]] = 0
+    return tokens
+
+
+def _model(kind: str = "v21") -> LanguageModel:
+    model = LanguageModel(small_run(kind))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def _evaluate(model: LanguageModel, windows: EvaluationWindows, batch_size: int) -> Evaluation:
+    return evaluate(model, windows, batch_size, routing_statistics_of(model))
+
+
+@torch.no_grad()
+def _nats_and_bytes(model: LanguageModel, tokens: np.ndarray) -> tuple[float, int]:
+    """One window after another, one target after another; the tail is read at its own length."""
+    nats, text_bytes = 0.0, 0
+    for start in range(0, len(tokens) - 1, CTX_LEN):
+        window = [int(token) for token in tokens[start : start + CTX_LEN + 1]]
+        logits, _ = model(torch.tensor([window[:-1]]))
+        for place, target in enumerate(window[1:]):
+            scores = logits[0, place].double().tolist()
+            largest = max(scores)
+            nats -= scores[target] - largest - math.log(sum(math.exp(score - largest) for score in scores))
+            text_bytes += int(BYTE_LENGTHS[target])
+    return nats, text_bytes
+
+
+@pytest.mark.parametrize("count", [2, 9, 10, 21, 25])
+@pytest.mark.parametrize("kind", ["v21", "off"])
+def test_bits_per_byte_are_those_of_the_definition(count: int, kind: str) -> None:
+    model, tokens = _model(kind), _tokens(25)[:count]
+    nats, text_bytes = _nats_and_bytes(model, tokens)
+    found = _evaluate(model, cut_windows(tokens, CTX_LEN, BYTE_LENGTHS), batch_size=2)
+    assert (found.targets, found.text_bytes) == (count - 1, text_bytes)
+    assert found.nats == pytest.approx(nats, rel=1e-6)
+    assert found.loss == pytest.approx(nats / (count - 1), rel=1e-6)
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / text_bytes, rel=1e-6)
+
+
+def test_the_batch_size_does_not_matter() -> None:
+    model, windows = _model(), cut_windows(_tokens(45), CTX_LEN, BYTE_LENGTHS)
+    one, *others = (_evaluate(model, windows, size) for size in (1, 2, 3, 6, 100))
+    assert len(windows) == 6
+    for other in others:
+        assert other.nats == pytest.approx(one.nats, rel=1e-6)
+        assert other.routing.metrics()["routing/tokens"] == one.routing.metrics()["routing/tokens"] == 44
+        assert other.record("final").keys() == one.record("final").keys()
+        for name, value in other.record("final").items():
+            np.testing.assert_allclose(value, one.record("final")[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_the_record_holds_what_was_measured() -> None:
+    found = _evaluate(_model(), cut_windows(_tokens(21), CTX_LEN, BYTE_LENGTHS), 2)
+    record = found.record("valid")
+    assert record["valid/ppl"] == pytest.approx(math.exp(found.loss))
+    assert (record["valid/loss"], record["valid/bpb"]) == (found.loss, found.bits_per_byte)
+    assert record["valid/bytes"] == found.text_bytes
+
+
+def _everything(model: LanguageModel) -> dict[str, Any]:
+    """All that an evaluation must leave alone."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        **{key: v.clone() if isinstance(v, torch.Tensor) else dict(v) for key, v in model.state_dict().items()},
+        "gradients": json.dumps([name for name, p in model.named_parameters() if p.grad is not None]),
+        "training": model.training,
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": json.dumps([name, np.asarray(keys).tolist(), *rest]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["v21", "v18", "off"])
+def test_an_evaluation_changes_nothing(kind: str) -> None:
+    model = _model(kind)
+    before = _everything(model)
+    _evaluate(model, cut_windows(_tokens(45), CTX_LEN, BYTE_LENGTHS), 3)
+    after = _everything(model)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        same = torch.equal(value, after[name]) if isinstance(value, torch.Tensor) else value == after[name]
+        assert same, name

@@ -1,0 +1,106 @@
+"""Sampling: what is drawn, how often, and that carried state means the same as reading everything again."""
+
+import pytest
+import torch
+
+from camoe.inference.generation import Sampling, generate, next_token
+from camoe.model.language_model import LanguageModel
+from tests.small_run import small_run
+
+GREEDY = Sampling(temperature=0)
+PROMPT = [7, 200, 31, 31, 5]
+
+
+def _trained(dea: bool) -> LanguageModel:
+    """A model whose weights are all alive, as after training; its own head keeps it from repeating the last token."""
+    model = LanguageModel(small_run(model={"deep_embed_attention": dea, "tie_embeddings": False}))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return _trained(dea=False)
+
+
+@pytest.mark.parametrize("dea", [False, True])
+@torch.no_grad()
+def test_greedy_equals_reading_the_whole_context_again_for_every_token(dea: bool) -> None:
+    model = _trained(dea)
+    context = list(PROMPT)
+    for _ in range(20):
+        logits, _ = model(torch.tensor([context]))
+        context.append(int(logits[0, -1].argmax()))
+    generated = generate(model, PROMPT, 20, GREEDY)
+    assert generated == context[len(PROMPT) :]
+    assert len(set(generated)) > 3
+
+
+@torch.no_grad()
+def test_sampling_equals_drawing_from_the_whole_context_again(model: LanguageModel) -> None:
+    sampling, generator, context = Sampling(1.5, 0.8), torch.Generator().manual_seed(3), list(PROMPT)
+    for _ in range(12):
+        logits, _ = model(torch.tensor([context]))
+        context.append(int(next_token(logits[:, -1], sampling, generator)))
+    assert generate(model, PROMPT, 12, sampling, seed=3) == context[len(PROMPT) :]
+
+
+def _frequencies(logits: torch.Tensor, sampling: Sampling, draws: int = 40_000) -> torch.Tensor:
+    tokens = next_token(logits.expand(draws, -1), sampling, torch.Generator().manual_seed(0))
+    return torch.bincount(tokens, minlength=logits.numel()) / draws
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    [(1e-6, [2]), (0.49, [2]), (0.51, [0, 2]), (0.74, [0, 2]), (0.76, [0, 2, 3]), (0.9, [0, 1, 2, 3]), (1.0, range(5))],
+)
+def test_top_p_keeps_exactly_the_smallest_set_with_that_mass(top_p: float, kept: list[int]) -> None:
+    probability = torch.tensor([0.25, 0.1, 0.5, 0.125, 0.025])
+    found = _frequencies(probability.log(), Sampling(temperature=1.0, top_p=top_p))
+    expected = torch.zeros(5)
+    expected[list(kept)] = probability[list(kept)]
+    assert found.nonzero().flatten().tolist() == sorted(kept)
+    torch.testing.assert_close(found, expected / expected.sum(), atol=0.015, rtol=0)
+
+
+def test_temperature_divides_the_logits() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0])
+    found = _frequencies(logits, Sampling(temperature=2.0, top_p=1.0))
+    torch.testing.assert_close(found, torch.softmax(logits / 2, 0), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-45, 1e-38, 9e-5])
+def test_a_temperature_near_zero_takes_the_most_likely_token(temperature: float) -> None:
+    logits = torch.tensor([[1.0, 1.00001, -3.0], [90.0, 0.0, 90.00001]])
+    tokens = next_token(logits, Sampling(temperature, 0.9), torch.Generator())
+    assert tokens.tolist() == logits.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-3])
+def test_the_lowest_temperatures_that_are_sampled_are_sound(temperature: float) -> None:
+    logits = torch.tensor([[1e4, -1e4, 9e3]])
+    assert next_token(logits, Sampling(temperature, 1.0), torch.Generator()).tolist() == [0]
+
+
+def test_generation_ends_before_the_stop_token(model: LanguageModel) -> None:
+    free = generate(model, PROMPT, 20, GREEDY)
+    stop = free[8]
+    assert generate(model, PROMPT, 20, GREEDY, stop_at=stop) == free[: free.index(stop)]
+    absent = next(token for token in range(256) if token not in free)
+    assert generate(model, PROMPT, 20, GREEDY, stop_at=absent) == free
+
+
+def test_the_seed_alone_decides_and_the_global_generator_is_left_alone(model: LanguageModel) -> None:
+    sampling, before = Sampling(1.0, 1.0), torch.get_rng_state()
+    first = generate(model, PROMPT, 12, sampling, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(5)
+    assert generate(model, PROMPT, 12, sampling, seed=1) == first
+    assert generate(model, PROMPT, 12, sampling, seed=2) != first
+
+
+def test_no_tokens_asked_for(model: LanguageModel) -> None:
+    assert generate(model, PROMPT, 0, GREEDY) == []
