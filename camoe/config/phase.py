@@ -8,6 +8,7 @@ from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
 OBJECTIVES = ("language_model", "instruction", "preference")
+TRAINABLE_PROFILE = "pretrain"  # group data describes one mixture
 PARAMETER_GROUPS = (
     "rwkv_backbone",
     "router_gate",
@@ -34,7 +35,7 @@ class PhaseConfig:
     market_bids: bool = setting(True, help="capital takes part in the election")
     market_settles: bool = setting(True, help="capital is updated once per optimiser step")
     objective: str = setting("language_model", help="what is minimised", options=OBJECTIVES)
-    data_profile: str = setting("pretrain", help="data mixture of this phase")
+    data_profile: str = setting("pretrain", help="data mixture of this phase; a phase with steps has pretrain")
 
     def multipliers(self) -> dict[str, float]:
         """Learning-rate multiplier by parameter group."""
@@ -43,10 +44,18 @@ class PhaseConfig:
 
 @dataclass(kw_only=True)
 class PhaseScheduleConfig:
-    """Phases by name, run in the order written."""
+    """Phases by name, run in the order written.
+
+    One name means something: in the phase called `criticwarm`, whenever it runs, economy v21 settles with the critics'
+    warm-up terms (economy.criticwarm_reward_scale, criticwarm_penalty_scale and critic_bonus_*). Other names are free.
+    """
 
     schedule: dict[str, PhaseConfig] = field(
-        default_factory=dict, metadata={"help": "phases by name, run in the order written"}
+        default_factory=dict,
+        metadata={
+            "help": "phases by name, run in the order written; the name criticwarm switches on the critics' "
+            "warm-up terms of economy v21"
+        },
     )
 
     def __post_init__(self) -> None:
@@ -55,6 +64,11 @@ class PhaseScheduleConfig:
                 raise ConfigError(
                     f"phase.schedule.{name}.steps: {phase.steps} steps with objective {phase.objective}, which cannot "
                     "be trained yet; must be 0, or set its objective to language_model"
+                )
+            if phase.steps and phase.data_profile != TRAINABLE_PROFILE:
+                raise ConfigError(
+                    f"phase.schedule.{name}.steps: {phase.steps} steps on data_profile {phase.data_profile}, which has "
+                    f"no text yet; must be 0, or set its data_profile to {TRAINABLE_PROFILE}"
                 )
             if phase.steps and not any(phase.multipliers().values()):
                 raise ConfigError(f"phase.schedule.{name}: every learning-rate multiplier is 0, so nothing would learn")

@@ -23,7 +23,7 @@ IDLE = [
     (["tracking=local", "tracking.experiment=mine"], ["tracking=mlflow"]),
     (["job.run=old"], ["job=evaluate"]),
     (["data.text_field=body"], ["data=local", "data.path=x.jsonl"]),
-    (["phase.schedule.sft.critic=2"], ["phase.schedule.sft.steps=1", "phase.schedule.sft.objective=language_model"]),
+    (["phase.schedule.warm.steps=0", "phase.schedule.warm.critic=2"], ["phase.schedule.warm.steps=1"]),
 ]
 pytestmark = pytest.mark.usefixtures("hydra")
 
