@@ -22,7 +22,7 @@ class WindowMeans:
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Add one optimiser step's scalars; a name may be absent from some steps."""
         for name, value in values.items():
-            value = value.detach().double()
+            value = value.detach().to(torch.float64, copy=True)
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._steps[name] = self._steps.get(name, 0) + 1
 

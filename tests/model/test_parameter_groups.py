@@ -19,7 +19,9 @@ def test_groups_part_the_parameters(deep_embed_shared: bool | None, tied: bool) 
     assert set(groups) == set(PARAMETER_GROUPS)
     assert all(members for members in groups.values())
     assert all(".mixture.experts." in name for name in groups["transformer_experts"])
-    assert len(groups["transformer_experts"]) * 3 != len(groups["rwkv_experts"])
+    assert all(".mixture.experts." in name for name in groups["rwkv_experts"])
+    # 2 layers: 1 Transformer expert of 5 matrices and a bias, 3 RWKV experts of 2 matrices and a token shift.
+    assert (len(groups["transformer_experts"]), len(groups["rwkv_experts"])) == (2 * 6, 2 * 3 * 3)
 
 
 def test_the_transformer_expert_is_told_from_the_rwkv_experts() -> None:
