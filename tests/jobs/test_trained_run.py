@@ -97,3 +97,10 @@ def test_a_broken_or_foreign_folder_is_refused_in_one_line(finished: Path, tmp_p
     ):
         (copy / "config.yaml").write_text(content)
         assert_refused(run(tmp_path, "job=evaluate", f"job.run={copy}"), f"{copy}/config.yaml: ", word)
+
+
+def test_a_run_started_with_relative_paths_is_read_from_elsewhere(finished: Path, tmp_path: Path) -> None:
+    result = run(tmp_path, "job=generate", f"job.run={finished}", "job.sample_tokens=3", "kernel.threads=1")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("def ")
+    assert list(tmp_path.iterdir()) == []  # its cache was found where it lay
