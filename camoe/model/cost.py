@@ -14,7 +14,10 @@ class ModelCost:
     """total_params: stored. active_params: those that serve one token when every winner is as likely as any other.
 
     expert_flops: [E] forward FLOPs of one expert for one token, its share of the bridge included. other_flops: forward
-    FLOPs of everything else, all layers and the head. A multiply-add counts two.
+    FLOPs of all other matrices and of the WKV-7 recurrence, all layers and the head. A multiply-add counts two.
+
+    Left out are norms and whatever else is done channel by channel, and DeepEmbedAttention's scores and mix, which grow
+    with the context: 2 (query_dim + C) FLOPs per layer for every token looked back at.
     """
 
     total_params: int
@@ -42,14 +45,17 @@ def model_cost(model: LanguageModel) -> ModelCost:
 
 
 def _other_flops(model: LanguageModel) -> int:
-    """Two per weight of every matrix outside experts and bridge, plus the WKV-7 state's 8 N per channel and layer."""
+    """Two per weight of every matrix outside experts and bridge, plus the recurrence's 9 N per channel and layer.
+
+    Of the latter, per number of the state: reading 2, decay 1, removal 2, writing 2, answering 2.
+    """
     config = model.config.model
     head = model.config.tokenizer.vocab_size * config.n_embd
     per_layer = sum(
         _matrix_weights(part) for block in model.blocks for name, part in block.named_children() if name != "mixture"
     )
     routing = sum(_matrix_weights(part) for block in model.blocks for part in _beside_experts(block))
-    state = 8 * config.head_size * config.n_embd * config.n_layer
+    state = 9 * config.head_size * config.n_embd * config.n_layer
     return 2 * (head + per_layer + routing) + state
 
 
@@ -59,7 +65,7 @@ def _beside_experts(block: nn.Module) -> list[nn.Module]:
 
 
 def _matrix_weights(module: nn.Module) -> int:
-    """Weights of matrices; vectors stored as [1,1,C] and embedding tables are left out."""
+    """Weights of matrices, [1,n] included; vectors stored as [1,1,C] and embedding tables are left out."""
     tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
-    matrices = (p for p in module.parameters() if p.dim() == 2 and min(p.shape) > 1 and id(p) not in tables)
+    matrices = (p for p in module.parameters() if p.dim() == 2 and id(p) not in tables)
     return sum(parameter.numel() for parameter in matrices)
