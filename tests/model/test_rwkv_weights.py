@@ -85,7 +85,6 @@ def _official(model: LanguageModel) -> dict[str, torch.Tensor]:
         ({"n_layer": 3}, {"n_layer": 2}, r"^model\.n_layer: the file has 3 layers, the model 2$"),
         ({"tie_embeddings": False}, {"tie_embeddings": True}, r"^head\.weight \[256, 32\]: .*tie_embeddings=false$"),
         ({"deep_embed_attention": True}, {}, r"^\S+ \[.*\]: finds no place in the model"),
-        ({"n_embd": 48}, {}, r"^emb\.weight: the file has \[256, 48\], the model needs \[256, 32\]$"),
     ],
 )
 def test_a_file_that_finds_no_place_is_refused_before_anything_is_copied(file: dict, model: dict, message: str) -> None:
@@ -98,6 +97,16 @@ def test_a_file_that_finds_no_place_is_refused_before_anything_is_copied(file: d
     with pytest.raises(ConfigError, match=message):
         load_rwkv_weights(target, weights)
     assert all(torch.equal(*pair) for pair in zip(before, target.parameters(), strict=True))
+
+
+def test_a_wrong_size_at_the_end_of_the_file_leaves_the_model_as_it_was() -> None:
+    model = LanguageModel(small_run())
+    before = [parameter.clone() for parameter in model.parameters()]
+    weights = _official(model)
+    weights["ln_out.bias"] = weights.pop("ln_out.bias")[:16]
+    with pytest.raises(ConfigError, match=r"^ln_out\.bias: the file has \[16\], the model needs \[32\]$"):
+        load_rwkv_weights(model, weights)
+    assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
