@@ -15,6 +15,7 @@ from camoe.inference.generation import Sampling, generate
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.run_folder import RunFolder
+from camoe.tracking.shown_path import shown_path
 from camoe.tracking.summary import MarketOutcome, RunSummary
 from camoe.training.trainer import Trainer
 
@@ -43,7 +44,7 @@ def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], 
     config, model = trainer.config, trainer.model
     return RunSummary(
         name=config.name,
-        run_folder=folder.path,
+        run_folder=shown_path(folder.path),
         bpb=record["final/bpb"],
         gzip_bpb=record["final/gzip_bpb"],
         unigram_bpb=record["final/unigram_bpb"],

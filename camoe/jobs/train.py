@@ -11,6 +11,7 @@ from dataclasses import asdict
 from io import TextIOWrapper
 
 from camoe.config import ConfigError, RunConfig
+from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
 from camoe.config.signature import signature
 from camoe.data.corpus import Corpus
@@ -19,11 +20,13 @@ from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
 from camoe.jobs.placement import Placement, place
 from camoe.jobs.resume import resumed_run
+from camoe.jobs.trained_run import refuse_other_text
 from camoe.model.language_model import LanguageModel
 from camoe.model.weights_hash import weights_hash
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.provenance import collect_provenance
 from camoe.tracking.run_folder import RunFolder
+from camoe.tracking.shown_path import shown_path
 from camoe.tracking.summary import print_summary, save_summary
 from camoe.tracking.tracker import Tracker
 from camoe.training.checkpoint import CheckpointStore
@@ -48,7 +51,7 @@ def run(config: RunConfig, command: CommandRecord) -> None:
 
 def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) -> None:
     """Everything that can refuse comes before the run folder is made."""
-    folder, config = resumed_run(config, command) if config.resume is not None else (None, config)
+    folder, config = resumed_run(config, command) if config.resume is not None else (None, with_absolute_paths(config))
     if folder is not None and folder.status().state == "finished":
         print(f"{folder.path} is finished; nothing to go on with")
         return
@@ -60,8 +63,8 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
     model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len)
     if folder is None:
         folder = _new_folder(config, command, corpus, model, placement)
-    elif folder.provenance()["data"] != corpus.fingerprint:
-        raise ConfigError(f"resume: {folder.path} was trained on other text than data and tokenizer give now")
+    else:
+        refuse_other_text(folder, corpus)
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
     with (
         ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file) as display,
@@ -83,7 +86,7 @@ def _true_status(folder: RunFolder, config: RunConfig, display: ProgressDisplay)
         yield tracker
     except Interrupted as stop:
         tracker.finish("killed", stop.signal.name)
-        display.say(f"stopped by {stop.signal.name}; go on with: python run.py resume={folder.path}")
+        display.say(f"stopped by {stop.signal.name}; go on with: python run.py resume={shown_path(folder.path)}")
         raise
     except BaseException as error:
         tracker.finish("failed", f"{type(error).__name__}: {error}")

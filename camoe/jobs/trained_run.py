@@ -58,10 +58,17 @@ def open_trained_run(config: RunConfig, command: CommandRecord) -> TrainedRun:
         raise ConfigError(f"{folder.config_file}: not the configuration that the run's checkpoint was made with")
     placement = place(config.kernel)
     corpus = prepare(run.data, run.tokenizer)
+    refuse_other_text(folder, corpus)
     model = LanguageModel(run).to(placement.device)
     model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len)
     model.load_state_dict(saved.state)
     return TrainedRun(folder, run, corpus, saved.step, model, placement)
+
+
+def refuse_other_text(folder: RunFolder, corpus: Corpus) -> None:
+    """ConfigError when the run's text or tokenizer has changed since it was trained."""
+    if folder.fact("data") != corpus.fingerprint:
+        raise ConfigError(f"{folder.path}: trained on other text than its data and tokenizer settings give now")
 
 
 def newest_model(store: CheckpointStore) -> SavedModel:

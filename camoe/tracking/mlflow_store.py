@@ -19,6 +19,7 @@ from camoe.tracking.provenance import REPOSITORY, without_passwords
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_lock import exclusively
 from camoe.tracking.run_status import State
+from camoe.tracking.shown_path import shown_path
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -57,7 +58,9 @@ def tracking_uri(config: TrackingConfig, root: Path = REPOSITORY) -> str:
 
 def how_to_look(uri: str) -> str:
     """What to do to see the runs."""
-    return f"mlflow ui --backend-store-uri {uri}" if uri.startswith(SQLITE) else f"open {without_passwords(uri)}"
+    if not uri.startswith(SQLITE):
+        return f"open {without_passwords(uri)}"
+    return f"mlflow ui --backend-store-uri {SQLITE}{shown_path(Path(uri.removeprefix(SQLITE)))}"
 
 
 def prepare_environment() -> None:
