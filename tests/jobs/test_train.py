@@ -112,10 +112,12 @@ def test_a_resumed_run_is_running_and_a_second_resume_is_refused(text: Path, tmp
         _wait_for_records(tmp_path, again, count + 1)
         assert _state(folder) == "running"
         assert json.loads((folder / "status.json").read_text())["process"]["pid"] == again.pid
+        again.send_signal(signal.SIGSTOP)  # so that it is still there when its rival comes
         rival = run(tmp_path, f"resume={folder}")
         assert (rival.returncode, rival.stderr.count("\n")) == (2, 1)
         assert str(again.pid) in rival.stderr
     finally:
+        again.send_signal(signal.SIGCONT)
         assert again.wait(90) == 0
     assert records(folder) == records(run_folder(finished))
 
