@@ -11,7 +11,9 @@ from camoe.config.setting import setting
 class KernelConfig:
     """Backend of the recurrence, and the device."""
 
-    wkv: str = setting("auto", help="backend of the WKV-7 recurrence", options=("auto", "chunked", "reference"))
+    wkv: str = setting(
+        "auto", help="backend of the WKV-7 recurrence", options=("auto", "native", "chunked", "reference")
+    )
     chunk_len: int = setting(16, help="tokens per chunk of the chunked backend", low=1, high=64)
     device: str = setting("auto", help="auto, cpu or cuda", options=("auto", "cpu", "cuda"))
     threads: int = setting(0, help="torch threads; 0 leaves torch's own choice", low=0)

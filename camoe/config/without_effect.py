@@ -66,6 +66,7 @@ RULES = (
         lambda run: run.optimizer.decay == "none",
         "optimizer.decay is none",
     ),
+    Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "native", "kernel.wkv is native"),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "reference", "kernel.wkv is reference"),
     Rule(
         ("tracking.uri", "tracking.experiment", "tracking.every_series"),

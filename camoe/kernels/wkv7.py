@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from camoe.config import ConfigError
 from camoe.config.refusal import not_an_option, out_of_range
 from camoe.kernels.wkv7_chunked import wkv7_chunked
+from camoe.kernels.wkv7_native import native_library, wkv7_native
 from camoe.kernels.wkv7_reference import wkv7_reference
 
-BACKENDS = ("chunked", "reference")
+BACKENDS = ("native", "chunked", "reference")
 # The chunked form divides by the decay over a chunk, at least 0.545^64 = 1e-17; float32 ends at 1e-38.
 MAX_CHUNK_LEN = 64
 
@@ -25,12 +27,24 @@ class BackendChoice:
 
 
 def choose_backend(requested: str, device_type: str) -> BackendChoice:
-    """Resolves `kernel.wkv`: a name of BACKENDS is taken as it is, `auto` picks the fastest one for the device."""
-    if requested == "auto":
-        return BackendChoice("chunked", f"auto: the fastest backend available on {device_type}")
-    if requested not in BACKENDS:
+    """Resolves `kernel.wkv`: a name of BACKENDS is taken as it is, `auto` picks the fastest one for the device.
+
+    Raises ConfigError for a name that does not exist, and for `native` where it cannot run.
+    """
+    if requested not in ("auto", *BACKENDS):
         raise not_an_option("kernel.wkv", requested, ("auto", *BACKENDS), noun="backend")
-    return BackendChoice(requested, "requested")
+    if requested in ("chunked", "reference"):
+        return BackendChoice(requested, "requested")
+    if device_type != "cpu":
+        if requested == "native":
+            raise ConfigError(f"kernel.wkv: native computes on the CPU, the device is {device_type}; use chunked")
+        return BackendChoice("chunked", f"auto: the fastest backend available on {device_type}")
+    native = native_library()
+    if native.library is not None:
+        return BackendChoice("native", f"{'auto, cpu' if requested == 'auto' else 'requested'}: {native.reason}")
+    if requested == "native":
+        raise ConfigError(f"kernel.wkv: native is not available here: {native.reason}; use auto or chunked")
+    return BackendChoice("chunked", f"auto, cpu without native code: {native.reason}")
 
 
 def wkv7(
@@ -50,7 +64,8 @@ def wkv7(
     r, w, k, v, a, b [B,T,H,N]; `w` is the decay factor itself, exp(-e^-0.5 sigmoid(z)), in (0.545, 1).
     state [B,H,N,N]: row = value channel, column = key channel. Computed in float32 (float64 if any input is), whatever
     the inputs' dtype and autocast. Returns y and sa [B,T,H,N] in the dtype of r, and the final state in the computing
-    dtype; all three carry gradients to every input. `chunk_len` matters to the chunked backend only.
+    dtype; all three carry gradients to every input. `chunk_len` matters to the chunked backend only. The native backend
+    leaves float64 to the chunked one.
     """
     if backend not in BACKENDS:
         raise not_an_option("kernel.wkv", backend, BACKENDS, noun="backend")
@@ -59,6 +74,9 @@ def wkv7(
     state = _checked_state(state, (r, w, k, v, a, b))
     dtype = r.dtype
     r, w, k, v, a, b = (x.to(state.dtype) for x in (r, w, k, v, a, b))
+    if backend == "native" and state.dtype == torch.float32:
+        y, sa, final_state = wkv7_native(r, w, k, v, a, b, state)
+        return y.to(dtype), sa.to(dtype), final_state
     with torch.autocast(r.device.type, enabled=False):
         if backend == "reference" or r.shape[1] == 1:
             y, sa, final_state = wkv7_reference(r, w, k, v, a, b, state)

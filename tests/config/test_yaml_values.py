@@ -28,7 +28,7 @@ def test_groups_and_options() -> None:
         "data": ["local", "python_stdlib"],
         "tokenizer": ["bpe", "byte", "rwkv_world"],
         "optimizer": ["adamw"],
-        "kernel": ["auto", "chunked", "reference"],
+        "kernel": ["auto", "chunked", "native", "reference"],
         "job": ["evaluate", "generate", "train"],
         "tracking": ["local", "mlflow"],
     }

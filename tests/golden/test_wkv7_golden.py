@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from camoe.kernels.wkv7 import BACKENDS, wkv7
+from camoe.kernels.wkv7 import wkv7
 from camoe.model.time_mix import decay_factor
 from tests.golden.closeness import assert_close
+from tests.kernels.wkv7_cases import EVERY_BACKEND
 
 INPUTS = ("r", "w", "k", "v", "a", "b")
 OUTPUTS = ("y", "sa", "s_final")
@@ -32,7 +33,7 @@ def leaves(arrays: Arrays, names: tuple[str, ...], dtype: torch.dtype) -> dict[s
     return {name: torch.from_numpy(arrays[name]).to(dtype).requires_grad_() for name in names}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_outputs_and_gradients(
     wkv7_file: Path, read_golden: Callable[[Path], Arrays], dtype: torch.dtype, backend: str
 ) -> None:
@@ -52,7 +53,7 @@ def test_outputs_and_gradients(
             assert_close(gradient, arrays[f"{prefix}_{name}"], f"{prefix}_{name}", TOLERANCE)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_a_carried_state_continues_the_sequence(
     wkv7_file: Path, read_golden: Callable[[Path], Arrays], dtype: torch.dtype, backend: str
 ) -> None:
@@ -77,7 +78,7 @@ def test_the_decay_transform(wkv7_file: Path, read_golden: Callable[[Path], Arra
     np.testing.assert_allclose(w.numpy(), arrays["w"], rtol=2.0**-24, atol=0)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_gradients_through_the_decay_transform(
     wkv7_file: Path, read_golden: Callable[[Path], Arrays], dtype: torch.dtype, backend: str
 ) -> None:

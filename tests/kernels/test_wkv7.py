@@ -7,7 +7,7 @@ import torch
 
 from camoe.config import ConfigError
 from camoe.kernels.wkv7 import BACKENDS, choose_backend, wkv7
-from tests.kernels.wkv7_cases import make_inputs
+from tests.kernels.wkv7_cases import EVERY_BACKEND, make_inputs
 
 
 def test_auto_names_its_choice_and_why() -> None:
@@ -30,7 +30,7 @@ def test_chunk_lengths_outside_the_safe_range_are_refused(chunk_len: int) -> Non
         wkv7(*make_inputs(2, 16), chunk_len=chunk_len)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("pieces", [[1, 30], [16, 15], [7, 1, 23], [1] * 31])
 def test_pieces_with_a_carried_state_equal_the_whole(backend: str, pieces: list[int]) -> None:
     *tokens, state = (tensor.double() for tensor in make_inputs(31, 16))
@@ -44,7 +44,7 @@ def test_pieces_with_a_carried_state_equal_the_whole(backend: str, pieces: list[
         torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_no_state_is_the_zero_state(backend: str) -> None:
     *tokens, state = make_inputs(9, 16)
     for got, expected in zip(
@@ -53,7 +53,7 @@ def test_no_state_is_the_zero_state(backend: str) -> None:
         assert torch.equal(got, expected)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_bf16_inputs_are_computed_in_float32(backend: str) -> None:
     *tokens, state = make_inputs(40, 16)
     rounded = [tensor.bfloat16() for tensor in tokens]
@@ -64,7 +64,7 @@ def test_bf16_inputs_are_computed_in_float32(backend: str) -> None:
     assert torch.equal(final, exact[2])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_autocast_changes_nothing(backend: str) -> None:
     inputs = [tensor.requires_grad_() for tensor in make_inputs(24, 16)]
     plain = wkv7(*inputs, backend=backend)[0]

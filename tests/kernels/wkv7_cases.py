@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
+
+from camoe.kernels.wkv7 import BACKENDS
+from camoe.kernels.wkv7_native import native_library
+
+needs_native = pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
+EVERY_BACKEND = [pytest.param(name, marks=needs_native if name == "native" else ()) for name in BACKENDS]
 
 Operation = Callable[..., tuple[Tensor, Tensor, Tensor]]
 

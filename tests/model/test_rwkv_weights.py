@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from camoe.config import ConfigError
 from camoe.model.language_model import LanguageModel
 from camoe.model.rwkv_weights import load_rwkv_weights, read_rwkv_weights
+from tests.kernels.wkv7_cases import EVERY_BACKEND
 from tests.small_run import small_run
 
 WEIGHTS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rwkv7_weights"
@@ -28,7 +29,7 @@ def _camoe(**overrides: object) -> LanguageModel:
 
 @needs_weights
 @pytest.mark.parametrize("top_k", [2, 3])
-@pytest.mark.parametrize("backend", ["reference", "chunked"])
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_the_published_logits_whatever_the_router_elects(top_k: int, backend: str) -> None:
     expected = json.loads((WEIGHTS / "tiny_rwkv7_834k_expected.json").read_text())
     model = _camoe(router={"top_k": top_k})

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from camoe.kernels.wkv7 import BACKENDS
 from camoe.model.time_mix import LowRanks, TimeMix, TimeMixOutput, decay_factor
+from tests.kernels.wkv7_cases import EVERY_BACKEND
 
 C, N, L = 32, 16, 3
 WEIGHTS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rwkv7_weights"
@@ -44,7 +45,7 @@ def test_official_parameter_names(layer_id: int) -> None:
     assert names == OFFICIAL_NAMES | ({"v0", "v1", "v2"} if layer_id else set())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("layer_id", [0, 2])
 @pytest.mark.parametrize("pieces", [[1] * 21, [20, 1], [5, 16]])
 def test_full_pass_chunks_and_single_tokens_agree(backend: str, layer_id: int, pieces: list[int]) -> None:
@@ -136,7 +137,7 @@ def test_bf16_and_autocast_stay_near_float32() -> None:
 
 
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason="the RWKV-7 test weights are not beside this checkout")
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_an_official_checkpoint_gives_its_published_logits(backend: str) -> None:
     """12 layers of official names and shapes, channel mixing written out: bytes in, 256 published logits out."""
     from safetensors.torch import load_file

@@ -5,6 +5,7 @@ import torch
 
 from camoe.config.phase import PARAMETER_GROUPS
 from camoe.config.run import RunConfig
+from camoe.kernels.wkv7 import BACKENDS
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.tracking.routing_statistics import routing_statistics_of
@@ -13,6 +14,7 @@ from camoe.training.optimizers import build_optimizer, set_rates
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
 from camoe.training.train_step import StepResult, micro_batches, train_step
 from tests.config.compositions import hydra_ready, run_config
+from tests.kernels.wkv7_cases import needs_native
 from tests.small_run import small_run
 
 SEQUENCES, T = 8, 12
@@ -63,6 +65,18 @@ def test_one_times_eight_equals_eight_times_one(economy: str) -> None:
     for name, value in whole.state_dict().items():
         if isinstance(value, torch.Tensor):
             torch.testing.assert_close(value, cut.state_dict()[name], rtol=1e-3, atol=2e-4)
+
+
+@needs_native
+def test_the_backend_of_the_recurrence_changes_no_loss() -> None:
+    runs = {}
+    for backend in BACKENDS:
+        config = small_run()
+        model = _alive(config)
+        model.use_wkv_backend(backend, 16)
+        runs[backend] = [step.losses for step in _steps(config, model, 4)]
+    for losses in runs.values():
+        torch.testing.assert_close(losses, runs["reference"], rtol=1e-5, atol=1e-6)
 
 
 def _phases() -> list[Phase]:

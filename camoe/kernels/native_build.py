@@ -1,0 +1,106 @@
+"""Compiling a C++ source on first use, and keeping the library for the next time."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
+COMPILERS = ("c++", "g++", "clang++")
+CACHE_VARIABLE = "CAMOE_CACHE"
+TIMEOUT = 120.0  # seconds; the compiler needs a few
+
+
+class BuildError(Exception):
+    """Why there is no library, in one line."""
+
+
+@dataclass(frozen=True)
+class NativeLibrary:
+    """The loaded library, or None; and in words for the log where it comes from, or why there is none."""
+
+    library: ctypes.CDLL | None
+    reason: str
+
+
+@functools.cache
+def load(source: Path) -> NativeLibrary:
+    """The shared library made from one C++ file, compiled if the cache has none for this compiler and CPU.
+
+    Never raises: what went wrong is the reason. The outcome holds for the process.
+    """
+    try:
+        path, origin = build(source)
+        return NativeLibrary(ctypes.CDLL(str(path)), origin)
+    except (BuildError, OSError) as error:
+        return NativeLibrary(None, " ".join(str(error).split()))
+
+
+def build(source: Path) -> tuple[Path, str]:
+    """Path of the library and where it comes from. Raises BuildError or OSError.
+
+    Several processes may build at once: each compiles under a name of its own and renames, which is atomic.
+    """
+    compiler = find_compiler()
+    version = _run([*compiler, "--version"]).splitlines()[0]
+    key = "\n".join([source.read_text(), version, *FLAGS, platform.machine(), cpu_flags()])
+    target = cache_folder() / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"
+    if target.exists():
+        return target, f"{version}, from {target.parent}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
+        unfinished = Path(folder) / target.name
+        _run([*compiler, *FLAGS, str(source), "-o", str(unfinished)])
+        os.replace(unfinished, target)
+    return target, f"{version}, compiled in {time.perf_counter() - start:.1f} s"
+
+
+def find_compiler() -> list[str]:
+    """The command of the C++ compiler: the variable CXX if it is set, else the first of COMPILERS on the path."""
+    wanted = os.environ.get("CXX", "")
+    for command in [shlex.split(wanted)] if wanted else [[name] for name in COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    raise BuildError(f"no C++ compiler: {f'CXX={wanted}' if wanted else ', '.join(COMPILERS)} not found")
+
+
+def cache_folder() -> Path:
+    """Where libraries are kept: $CAMOE_CACHE, else camoe under $XDG_CACHE_HOME or ~/.cache."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "camoe"
+
+
+def cpu_flags() -> str:
+    """What the CPU can do. Machines that share a home folder may differ in it, and code for one may crash another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+
+
+def _run(command: list[str]) -> str:
+    """The command's output; BuildError with the compiler's first complaint if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{command[0]} did not run: {error}") from error
+    if done.returncode or (not done.stdout and "--version" in command):
+        lines = done.stderr.splitlines()
+        complaint = next((line for line in lines if "error" in line), lines[0] if lines else "no message")
+        raise BuildError(f"{command[0]} failed: {complaint}")
+    return done.stdout

@@ -1,0 +1,412 @@
+// RWKV-7's state recurrence for CPUs, float32, forward and backward. Plain C interface, no dependencies.
+//
+//   sa = S a;   S <- S diag(w) + sa b^T + v k^T;   y = S r          (S: row = value channel, column = key channel)
+//
+// Forward. The rows of S never meet, so the value channels fill the vector lanes (S is kept transposed) and no sum runs
+// across lanes; the pass over S that makes token t also reads it along a of token t + 1. S is saved every kInterval
+// tokens.
+//
+// Backward. With D = d loss / d S, going from the state after token t to the one before it:
+//
+//   D += dy r^T;   dr = S^T dy;   dk = D^T v;   db = D^T sa;   dv = D k;   dsa += D b
+//   dw = sum over rows of D * S_before;   da = S_before^T dsa;   D <- D diag(w) + dsa a^T
+//
+// The states are computed again from the saved ones, never by dividing by w, which loses three digits where w is small.
+// Here the key channels fill the lanes, and kRows rows at a time go through the kInterval tokens in the cache. The second
+// line of token t and the first of token t - 1 meet the same state, and are one pass over it.
+//
+// Every head is computed by one thread in one order: the result does not depend on the number of threads.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#define INLINE __attribute__((always_inline)) inline
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 32")
+#endif
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kRegisters = 32;
+#elif defined(__AVX__)
+constexpr int kLanes = 8, kRegisters = 16;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4, kRegisters = 32;
+#else
+constexpr int kLanes = 4, kRegisters = 16;
+#endif
+constexpr int kRows = kRegisters / 4;        // rows of S per block of the backward pass: two sums each, in registers
+constexpr int kWidth = kRegisters / 8;       // vectors per block of value channels in the forward pass
+constexpr int64_t kInterval = 16;            // tokens per saved state
+constexpr int64_t kAhead = 4;                // tokens between fetching and using, forward
+constexpr int64_t kWorkPerThread = 1 << 20;  // state entries times tokens that pay for starting a thread
+static_assert(2 * kRows % kLanes == 0, "the sums of a block fill whole vectors");
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+INLINE Vec load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
+INLINE void store(float* to, Vec x) { *reinterpret_cast<Unaligned*>(to) = x; }
+
+// Lane l of the result: lane l ^ Flip of x, or of y where l has bit Bit (with Invert: where it has not).
+template <int Bit, int Flip, bool Invert, int... L>
+INLINE Vec pick(Vec x, Vec y, std::integer_sequence<int, L...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(x, y, (((L & Bit) != 0) != Invert ? kLanes + (L ^ Flip) : (L ^ Flip))...);
+#else
+  return __builtin_shuffle(x, y, IntVec{(((L & Bit) != 0) != Invert ? kLanes + (L ^ Flip) : (L ^ Flip))...});
+#endif
+}
+using AllLanes = std::make_integer_sequence<int, kLanes>;
+
+// Lane l of the result: the sum over the lanes of x[l]. Uses x up.
+template <int Bit = 1>
+INLINE Vec lane_sums(Vec* x) {
+  if constexpr (Bit < kLanes) {
+    UNROLLED for (int i = 0; i < kLanes; i += 2 * Bit) {
+      x[i] = pick<Bit, 0, false>(x[i], x[i + Bit], AllLanes{}) + pick<Bit, Bit, false>(x[i], x[i + Bit], AllLanes{});
+    }
+    return lane_sums<2 * Bit>(x);
+  } else {
+    return x[0];
+  }
+}
+
+// Transposes the kLanes x kLanes tile x: one bit of the row number changes places with one of the lane number at a time.
+template <int Bit = 1>
+INLINE void transpose_tile(Vec* x) {
+  if constexpr (Bit < kLanes) {
+    UNROLLED for (int i = 0; i < kLanes; ++i) {
+      if (i & Bit) continue;
+      const Vec low = x[i], high = x[i + Bit];
+      // Odd lanes of `low` come from even lanes of `high`, and the other way round.
+      x[i] = pick<Bit, 0, false>(low, pick<0, Bit, false>(high, high, AllLanes{}), AllLanes{});
+      x[i + Bit] = pick<Bit, 0, true>(high, pick<0, Bit, false>(low, low, AllLanes{}), AllLanes{});
+    }
+    transpose_tile<2 * Bit>(x);
+  }
+}
+
+// to[j][i] = from[i][j]; rows of `from` and of `to` begin `from_stride` and `to_stride` entries apart.
+INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride, int rows, int columns) {
+  for (int i = 0; i < rows; i += kLanes) {
+    for (int j = 0; j < columns; j += kLanes) {
+      Vec tile[kLanes];
+      UNROLLED for (int n = 0; n < kLanes; ++n) tile[n] = load(from + (i + n) * from_stride + j);
+      transpose_tile(tile);
+      UNROLLED for (int n = 0; n < kLanes; ++n) store(to + (j + n) * to_stride + i, tile[n]);
+    }
+  }
+}
+
+// Inputs [B,T,H,N].
+struct Tokens {
+  int64_t batch, length, heads;
+  const float *r, *w, *k, *v, *a, *b;
+};
+
+// Calls work(head) for each of B * H heads, from up to `threads` threads.
+template <int N, class Work>
+void for_each_head(const Tokens& in, int64_t threads, const Work& work) {
+  const int64_t count = in.batch * in.heads;
+  threads = std::min({threads, count, count * in.length * N * N / kWorkPerThread});
+  std::atomic<int64_t> next{0};
+  const auto take = [&] {
+    for (int64_t head; (head = next.fetch_add(1)) < count;) work(head);
+  };
+  std::vector<std::thread> helpers;
+  try {
+    for (int64_t n = 1; n < threads; ++n) helpers.emplace_back(take);
+  } catch (const std::system_error&) {
+    // The system has no thread left to give: the ones at hand do the work.
+  }
+  take();
+  for (auto& helper : helpers) helper.join();
+}
+
+// Offset of a head's first token, and from each token to the next.
+template <int N>
+int64_t first_token(const Tokens& in, int64_t head) {
+  return (head / in.heads * in.length * in.heads + head % in.heads) * N;
+}
+
+// Tokens lie far apart and a store that misses the cache holds up all others, so what comes is fetched ahead, spread
+// over the work on what is there.
+template <bool Write, class... Pointers>
+INLINE void prefetch(int64_t offset, Pointers... from) {
+  (__builtin_prefetch(from + offset, Write), ...);
+}
+
+struct Forward {
+  Tokens in;
+  const float* state;                    // [B,H,N,N]
+  float *y, *sa, *final_state, *saved;  // saved [B,H,ceil(T / kInterval),N,N], transposed states; may be null
+};
+
+template <int N>
+void forward_head(const Forward& p, int64_t head) {
+  constexpr int kVectors = std::min(N / kLanes, kWidth), kBlock = kVectors * kLanes;
+  constexpr int kChains = std::max(1, 4 / kVectors);  // independent sums per value, to hide the latency of an addition
+  const Tokens& in = p.in;
+  const int64_t stride = in.heads * N, intervals = (in.length + kInterval - 1) / kInterval;
+  alignas(64) float state[N][kBlock];
+  for (int block = 0; block < N; block += kBlock) {
+    const int64_t origin = first_token<N>(in, head);
+    int64_t at = origin;
+    transpose(p.state + head * N * N + block * N, N, state[0], kBlock, kBlock, N);
+    Vec sa[kVectors] = {};
+    for (int j = 0; j < N; ++j) {
+      UNROLLED for (int n = 0; n < kVectors; ++n) sa[n] += load(state[j] + n * kLanes) * in.a[at + j];
+    }
+    for (int64_t t = 0; t < in.length; ++t, at += stride) {
+      if (p.saved && t % kInterval == 0) {
+        float* to = p.saved + (head * intervals + t / kInterval) * N * N + block;
+        for (int j = 0; j < N; ++j) std::copy_n(state[j], kBlock, to + j * N);
+      }
+      const int64_t soon = std::min(t + kAhead, in.length - 1) * stride + origin;
+      const float *r = in.r + at, *w = in.w + at, *k = in.k + at, *b = in.b + at;
+      const float* next_a = in.a + (t + 1 < in.length ? at + stride : at);  // of the last token: read, not used
+      Vec v[kVectors], y[kChains][kVectors] = {}, next_sa[kChains][kVectors] = {};
+      UNROLLED for (int n = 0; n < kVectors; ++n) {
+        v[n] = load(in.v + at + block + n * kLanes);
+        store(p.sa + at + block + n * kLanes, sa[n]);
+      }
+      for (int j0 = 0; j0 < N; j0 += kChains) {
+        if (j0 % 16 == 0) {
+          prefetch<false>(soon + j0, in.r, in.w, in.k, in.v, in.a, in.b);
+          prefetch<true>(soon + j0, p.y, p.sa);
+        }
+        UNROLLED for (int c = 0; c < kChains; ++c) {
+          const int j = j0 + c;
+          UNROLLED for (int n = 0; n < kVectors; ++n) {
+            Vec s = load(state[j] + n * kLanes);
+            s = s * w[j] + sa[n] * b[j] + v[n] * k[j];
+            store(state[j] + n * kLanes, s);
+            y[c][n] += s * r[j];
+            next_sa[c][n] += s * next_a[j];
+          }
+        }
+      }
+      UNROLLED for (int n = 0; n < kVectors; ++n) {
+        UNROLLED for (int c = 1; c < kChains; ++c) {
+          y[0][n] += y[c][n];
+          next_sa[0][n] += next_sa[c][n];
+        }
+        store(p.y + at + block + n * kLanes, y[0][n]);
+        sa[n] = next_sa[0][n];
+      }
+    }
+    transpose(state[0], kBlock, p.final_state + head * N * N + block * N, N, N, kBlock);
+  }
+}
+
+// One token, the state in the order it is stored in: nothing is transposed.
+template <int N>
+void single_token_head(const Forward& p, int64_t head) {
+  const Tokens& in = p.in;
+  const int64_t at = first_token<N>(in, head);
+  for (int row = 0; row < N; row += kLanes) {
+    const float* before = p.state + (head * N + row) * N;
+    float* after = p.final_state + (head * N + row) * N;
+    Vec sums[kLanes] = {};
+    for (int j = 0; j < N; j += kLanes) {
+      const Vec a = load(in.a + at + j);
+      UNROLLED for (int i = 0; i < kLanes; ++i) sums[i] += load(before + i * N + j) * a;
+    }
+    store(p.sa + at + row, lane_sums(sums));
+    const float *v = in.v + at + row, *sa = p.sa + at + row;
+    UNROLLED for (int i = 0; i < kLanes; ++i) sums[i] = Vec{};
+    for (int j = 0; j < N; j += kLanes) {
+      const Vec r = load(in.r + at + j), w = load(in.w + at + j), k = load(in.k + at + j), b = load(in.b + at + j);
+      UNROLLED for (int i = 0; i < kLanes; ++i) {
+        const Vec s = load(before + i * N + j) * w + b * sa[i] + k * v[i];
+        store(after + i * N + j, s);
+        sums[i] += s * r;
+      }
+    }
+    store(p.y + at + row, lane_sums(sums));
+  }
+}
+
+struct Backward {
+  Tokens in;
+  const float *sa, *saved;                      // as the forward pass left them
+  const float *grad_y, *grad_sa, *grad_final;   // [B,T,H,N] twice, [B,H,N,N]
+  float *dr, *dw, *dk, *dv, *da, *db, *dstate;  // like the inputs
+};
+
+template <int N>
+struct alignas(64) Scratch {
+  float grad[N][N];                          // D
+  float dsa[N];                              // of the token that the pass has reached
+  float start[N][N];                         // the state before the interval
+  float states[kInterval + 1][kRows][N];     // of one block of rows, before each token and after the last
+};
+
+// The states of rows row .. row + kRows before the token at `at` and after it and each of the next, `length` in all.
+template <int N>
+void recompute(const Backward& p, Scratch<N>& scratch, int row, int64_t at, int64_t length) {
+  const Tokens& in = p.in;
+  const int64_t stride = in.heads * N;
+  for (int j = 0; j < N; j += kLanes) {
+    Vec s[kRows];
+    UNROLLED for (int i = 0; i < kRows; ++i) {
+      s[i] = load(scratch.start[row + i] + j);
+      store(scratch.states[0][i] + j, s[i]);
+    }
+    for (int64_t t = 0, here = at; t < length; ++t, here += stride) {
+      const Vec w = load(in.w + here + j), k = load(in.k + here + j), b = load(in.b + here + j);
+      const float *v = in.v + here + row, *sa = p.sa + here + row;
+      UNROLLED for (int i = 0; i < kRows; ++i) {
+        s[i] = s[i] * w + b * sa[i] + k * v[i];
+        store(scratch.states[t + 1][i] + j, s[i]);
+      }
+    }
+  }
+}
+
+// At one state, for kRows rows: ends the token after it (at `later`) and begins the token before it (at `earlier`).
+template <int N, bool End, bool Begin>
+INLINE void visit(const Backward& p, Scratch<N>& scratch, int64_t state, int row, int64_t later, int64_t earlier) {
+  const Tokens& in = p.in;
+  const float(*states)[N] = scratch.states[state];
+  float(*grad)[N] = scratch.grad + row;
+  float* dsa = scratch.dsa + row;
+  const float *v = in.v + earlier + row, *sa = p.sa + earlier + row, *dy = p.grad_y + earlier + row;
+  const bool add = row > 0;
+  Vec sums[2 * kRows] = {};
+  for (int j = 0; j < N; j += kLanes) {
+    Vec w, a, r, k, b, dw{}, da{}, dr{}, dk{}, db{};
+    if constexpr (End) {
+      w = load(in.w + later + j), a = load(in.a + later + j);
+      if (add) dw = load(p.dw + later + j), da = load(p.da + later + j);
+    }
+    if constexpr (Begin) {
+      r = load(in.r + earlier + j), k = load(in.k + earlier + j), b = load(in.b + earlier + j);
+      if (add) dr = load(p.dr + earlier + j), dk = load(p.dk + earlier + j), db = load(p.db + earlier + j);
+    }
+    UNROLLED for (int i = 0; i < kRows; ++i) {
+      const Vec s = load(states[i] + j);
+      Vec d = load(grad[i] + j);
+      if constexpr (End) {
+        dw += d * s;
+        da += s * dsa[i];
+        d = d * w + a * dsa[i];
+      }
+      if constexpr (Begin) {
+        d += r * dy[i];
+        dr += s * dy[i];
+        dk += d * v[i];
+        db += d * sa[i];
+        sums[i] += d * k;
+        sums[kRows + i] += d * b;
+      }
+      store(grad[i] + j, d);
+    }
+    if constexpr (End) store(p.dw + later + j, dw), store(p.da + later + j, da);
+    if constexpr (Begin) store(p.dr + earlier + j, dr), store(p.dk + earlier + j, dk), store(p.db + earlier + j, db);
+  }
+  if constexpr (Begin) {
+    alignas(64) float totals[2 * kRows];
+    UNROLLED for (int i = 0; i < 2 * kRows; i += kLanes) store(totals + i, lane_sums(sums + i));
+    std::copy_n(totals, kRows, p.dv + earlier + row);
+    UNROLLED for (int i = 0; i < kRows; ++i) dsa[i] = totals[kRows + i] + p.grad_sa[earlier + row + i];
+  }
+}
+
+// At token s of an interval and a block of rows: its share of what the interval before will touch.
+template <int N>
+INLINE void fetch_interval_before(const Backward& p, int64_t saved, int64_t s, int row, int64_t at) {
+  constexpr int kShare = N * kRows / kInterval;  // of the saved state
+  const float* state = p.saved + saved * N * N + s * kShare + row * N;
+  for (int i = 0; i < kShare; i += 16) prefetch<false>(i, state);
+  if (row % 16) return;
+  prefetch<false>(at, p.in.r, p.in.w, p.in.k, p.in.v, p.in.a, p.in.b, p.sa, p.grad_y, p.grad_sa);
+  prefetch<true>(at, p.dr, p.dw, p.dk, p.dv, p.da, p.db);
+}
+
+template <int N>
+void backward_head(const Backward& p, int64_t head) {
+  const Tokens& in = p.in;
+  const int64_t stride = in.heads * N, intervals = (in.length + kInterval - 1) / kInterval;
+  const auto memory = std::make_unique<Scratch<N>>();
+  Scratch<N>& scratch = *memory;
+  std::copy_n(p.grad_final + head * N * N, N * N, scratch.grad[0]);
+  for (int64_t n = intervals - 1; n >= 0; --n) {
+    const int64_t first = n * kInterval, length = std::min(kInterval, in.length - first);
+    const int64_t at = first_token<N>(in, head) + first * stride;
+    transpose(p.saved + (head * intervals + n) * N * N, N, scratch.start[0], N, N, N);
+    for (int row = 0; row < N; row += kRows) {
+      recompute<N>(p, scratch, row, at, n == intervals - 1 ? length : length - 1);
+      if (n == intervals - 1) visit<N, false, true>(p, scratch, length, row, 0, at + (length - 1) * stride);
+      for (int64_t s = length - 1; s > 0 || (s == 0 && n > 0); --s) {
+        if (n > 0) fetch_interval_before<N>(p, head * intervals + n - 1, s, row, at + (s - kInterval) * stride + row);
+        visit<N, true, true>(p, scratch, s, row, at + s * stride, at + (s - 1) * stride);
+      }
+      if (n == 0) visit<N, true, false>(p, scratch, 0, row, at, at);
+    }
+  }
+  std::copy_n(scratch.grad[0], N * N, p.dstate + head * N * N);
+}
+
+template <int N>
+void forward(const Forward& p, int64_t threads) {
+  for_each_head<N>(p.in, threads, [&](int64_t head) {
+    if (p.in.length == 1 && !p.saved) {
+      single_token_head<N>(p, head);
+    } else {
+      forward_head<N>(p, head);
+    }
+  });
+}
+
+template <int N>
+void backward(const Backward& p, int64_t threads) {
+  for_each_head<N>(p.in, threads, [&](int64_t head) { backward_head<N>(p, head); });
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t wkv7_interval() { return kInterval; }
+
+// Both return 0, or 1 for a head size other than 16, 32, 64 and 128.
+int wkv7_forward(int64_t batch, int64_t length, int64_t heads, int64_t size, int64_t threads, const float* r,
+                 const float* w, const float* k, const float* v, const float* a, const float* b, const float* state,
+                 float* y, float* sa, float* final_state, float* saved) {
+  const Forward p{{batch, length, heads, r, w, k, v, a, b}, state, y, sa, final_state, saved};
+  switch (size) {
+    case 16: forward<16>(p, threads); return 0;
+    case 32: forward<32>(p, threads); return 0;
+    case 64: forward<64>(p, threads); return 0;
+    case 128: forward<128>(p, threads); return 0;
+    default: return 1;
+  }
+}
+
+int wkv7_backward(int64_t batch, int64_t length, int64_t heads, int64_t size, int64_t threads, const float* r,
+                  const float* w, const float* k, const float* v, const float* a, const float* b, const float* sa,
+                  const float* saved, const float* grad_y, const float* grad_sa, const float* grad_final, float* dr,
+                  float* dw, float* dk, float* dv, float* da, float* db, float* dstate) {
+  const Backward p{{batch, length, heads, r, w, k, v, a, b}, sa, saved, grad_y, grad_sa, grad_final,
+                   dr, dw, dk, dv, da, db, dstate};
+  switch (size) {
+    case 16: backward<16>(p, threads); return 0;
+    case 32: backward<32>(p, threads); return 0;
+    case 64: backward<64>(p, threads); return 0;
+    case 128: backward<128>(p, threads); return 0;
+    default: return 1;
+  }
+}
+}
