@@ -141,10 +141,10 @@ int64_t first_token(const Tokens& in, int64_t head) {
 }
 
 // Tokens lie far apart and a store that misses the cache holds up all others, so what comes is fetched ahead, spread
-// over the work on what is there.
+// over the work on what is there; into the second level (2), because S fills the first.
 template <bool Write, class... Pointers>
 INLINE void prefetch(int64_t offset, Pointers... from) {
-  (__builtin_prefetch(from + offset, Write), ...);
+  (__builtin_prefetch(from + offset, Write, 2), ...);
 }
 
 struct Forward {

@@ -87,10 +87,12 @@ def wkv7(
 
 def _checked_state(state: Tensor | None, inputs: tuple[Tensor, ...]) -> Tensor:
     """The initial state in the computing dtype; refuses shapes that would broadcast into a wrong answer."""
-    shapes = {tuple(x.shape) for x in inputs}
-    n_batch, n_tokens, n_head, size = inputs[0].shape
+    shape = inputs[0].shape
+    n_batch, n_tokens, n_head, size = shape
     expected = (n_batch, n_head, size, size)
-    if len(shapes) > 1 or n_tokens == 0 or (state is not None and tuple(state.shape) != expected):
+    one_shape = all(x.shape == shape for x in inputs)
+    if not one_shape or n_tokens == 0 or (state is not None and state.shape != expected):
+        shapes = {tuple(x.shape) for x in inputs}
         given = None if state is None else tuple(state.shape)
         raise ValueError(f"wkv7: inputs must share one shape [B,T,H,N], T >= 1; got {shapes} with state {given}")
     given_tensors = inputs if state is None else (*inputs, state)

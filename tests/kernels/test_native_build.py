@@ -106,6 +106,7 @@ def test_a_source_that_does_not_compile_gives_the_compilers_first_complaint(
     assert not list(own_cache.iterdir())
 
 
+@needs_native
 def test_a_missing_source_is_a_reason(tmp_path: Path) -> None:
     native = native_build.load(tmp_path / "none.cpp")
     assert native.library is None
