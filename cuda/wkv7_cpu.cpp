@@ -12,7 +12,7 @@
 //   dw = sum over rows of D * S_before;   da = S_before^T dsa;   D <- D diag(w) + dsa a^T
 //
 // The states are computed again from the saved ones, never by dividing by w, which loses three digits where w is small.
-// Here the key channels fill the lanes, and kRows rows at a time go through the kInterval tokens in the cache. The second
+// Here the key channels fill the lanes, and kRows rows at a time go through kInterval tokens in the cache. The second
 // line of token t and the first of token t - 1 meet the same state, and are one pass over it.
 //
 // Every head is computed by one thread in one order: the result does not depend on the number of threads.
@@ -82,7 +82,7 @@ INLINE Vec lane_sums(Vec* x) {
   }
 }
 
-// Transposes the kLanes x kLanes tile x: one bit of the row number changes places with one of the lane number at a time.
+// Transposes the kLanes x kLanes tile x: one bit of the row number at a time changes places with one of the lane.
 template <int Bit = 1>
 INLINE void transpose_tile(Vec* x) {
   if constexpr (Bit < kLanes) {
