@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from camoe.config.economy import V18Config
 from camoe.economy import fiscal_policy, monetary_policy
+from camoe.economy.income import earn_and_tax
 from camoe.economy.ledger import Ledger
 from camoe.economy.market_report import MarketReport, close_books
 from camoe.economy.market_state import MarketState
@@ -24,15 +25,7 @@ def settle(config: V18Config, state: MarketState, window: SettlementWindow) -> M
 
 
 def _settle_capital(config: V18Config, state: MarketState, sums: WindowSums, floor: float) -> Ledger:
-    ledger = Ledger(state.capital)
-    ledger.credit("profit", fiscal_policy.expert_profit(sums.served, sums.charged, state.baseline))
-    tax = fiscal_policy.wealth_tax(
-        ledger.balance,
-        threshold=config.tax_threshold,
-        rate=config.tax_rate,
-        tax_negative_wealth=config.tax_negative_wealth,
-    )
-    ledger.debit("wealth_tax", tax)
+    ledger = earn_and_tax(config, state, sums)
     before_control = ledger.balance
     ledger.debit("shrinkage", monetary_policy.shrinkage(before_control, config))
     ledger.credit("lift", monetary_policy.lift(before_control, config))

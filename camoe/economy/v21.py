@@ -11,6 +11,7 @@ from camoe.economy import bailout, fiscal_policy, monetary_policy
 from camoe.economy.alpha import adapted_alpha, agreement
 from camoe.economy.arithmetic import moving_average
 from camoe.economy.critic_settlement import PositionSums, SettlementTerms, learning_bonus, measure_positions
+from camoe.economy.income import earn_and_tax
 from camoe.economy.ledger import Ledger
 from camoe.economy.market_report import MarketReport, close_books
 from camoe.economy.market_state import MOMENTUM, MarketState
@@ -71,15 +72,7 @@ def settlement_terms(config: V21Config, signal: Tensor, *, warming: bool) -> Set
 
 def _settle_capital(config: V21Config, state: MarketState, sums: WindowSums) -> Ledger:
     """Economy A.2 to A.7: profit, taxes, bank, floor, ventures."""
-    ledger = Ledger(state.capital)
-    ledger.credit("profit", fiscal_policy.expert_profit(sums.served, sums.charged, state.baseline))
-    tax = fiscal_policy.wealth_tax(
-        ledger.balance,
-        threshold=config.tax_threshold,
-        rate=config.tax_rate,
-        tax_negative_wealth=config.tax_negative_wealth,
-    )
-    ledger.debit("wealth_tax", tax)
+    ledger = earn_and_tax(config, state, sums)
 
     selection = moving_average(state.selection_ema.double(), sums.selected_share, MOMENTUM)
     idle = fiscal_policy.idle_tax(ledger.balance, selection, threshold=config.idle_threshold, rate=config.idle_tax_rate)

@@ -12,7 +12,6 @@ from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.tracking.routing_statistics import RoutingStatistics
-from camoe.tracking.routing_sums import StackedRouting
 
 
 @dataclass(frozen=True)
@@ -61,5 +60,5 @@ def evaluate(
         logits, _ = model(batch[:, :-1], trace=trace)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten(), reduction="none")
         nats += torch.where(mask.flatten(), loss, 0).sum(dtype=torch.float64)
-        statistics.add(StackedRouting.of(trace), mask)
+        statistics.add(trace.decision(), mask)
     return Evaluation(float(nats), windows.targets, windows.text_bytes, statistics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ class RoutingTrace:
     def stacked(self, name: str) -> Tensor:
         """A field of every layer's decision stacked to [L,B,T,...]."""
         return torch.stack([getattr(layer.decision, name) for layer in self.layers])
+
+    def decision(self) -> RoutingDecision:
+        """The decisions of all layers as one, detached, with a leading [L]."""
+        return RoutingDecision(**{entry.name: self.stacked(entry.name).detach() for entry in fields(RoutingDecision)})
 
     def stacked_critic(self) -> tuple[Tensor, Tensor]:
         """Difficulty [L,B,T] and affinity [L,B,T,E] of a model whose layers have critics."""

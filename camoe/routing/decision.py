@@ -11,6 +11,8 @@ from torch import Tensor
 class RoutingDecision:
     """Routers make it, the mixture executes it, the market settles it, the tracker summarises it.
 
+    Of all layers together, every field has a leading [L].
+
     experts: [B,T,K] int64, winners in falling order of their bids.
     weights: [B,T,K] mixture weights, differentiable in the gate; they sum to 1 over K when K > 1.
     price: [B,T] Vickrey price in gate-score units, detached.

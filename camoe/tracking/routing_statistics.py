@@ -12,6 +12,7 @@ from torch import Tensor
 
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
+from camoe.routing.decision import RoutingDecision
 from camoe.tracking.distribution import (
     Array,
     coefficient_of_variation,
@@ -23,7 +24,7 @@ from camoe.tracking.distribution import (
 )
 from camoe.tracking.layer_values import over_layers, series_of
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME
-from camoe.tracking.routing_sums import StackedRouting, micro_batch_sums
+from camoe.tracking.routing_sums import micro_batch_sums
 
 DEAD_BELOW = 0.01  # of the mean load
 HELD_OUT = ("load", "load_entropy", "dead_experts", "gate_mi", "trans_share", "flops_per_token", "market_flip_rate")
@@ -54,7 +55,7 @@ class RoutingStatistics:
         self._winners = 0
 
     @torch.no_grad()
-    def add(self, routing: StackedRouting, mask: Tensor) -> None:
+    def add(self, routing: RoutingDecision, mask: Tensor) -> None:
         """Add one micro-batch; mask [B,T] is True at real targets. Nothing is read back from the device."""
         for name, value in {**micro_batch_sums(routing, mask), "tokens": mask.sum()}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value

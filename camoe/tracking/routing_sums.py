@@ -5,36 +5,14 @@ Shapes: L layers, B batch, T time, E experts, K winners. Formulas are those of `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from camoe.model.routing_trace import RoutingTrace
+from camoe.routing.decision import RoutingDecision
 
 TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class StackedRouting:
-    """The decisions of all layers about one micro-batch, detached.
-
-    experts: [L,B,T,K] int64. weights: [L,B,T,K]. price: [L,B,T]. gate_logits, selection_bias, adjusted_logits:
-    [L,B,T,E].
-    """
-
-    experts: Tensor
-    weights: Tensor
-    price: Tensor
-    gate_logits: Tensor
-    selection_bias: Tensor
-    adjusted_logits: Tensor
-
-    @classmethod
-    def of(cls, trace: RoutingTrace) -> StackedRouting:
-        """Stack a trace's layers."""
-        return cls(**{name: trace.stacked(name).detach() for name in cls.__dataclass_fields__})
 
 
 class Softmax(NamedTuple):
@@ -71,7 +49,7 @@ def top_k_set(scores: Tensor, k: int) -> Tensor:
     return one_hot_winners(scores.topk(k, dim=-1).indices, scores.shape[-1])
 
 
-def micro_batch_sums(routing: StackedRouting, mask: Tensor) -> dict[str, Tensor]:
+def micro_batch_sums(routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:
     """Sums over the real tokens of one micro-batch: [L], or [L,E] where the metric is per expert.
 
     mask: [B,T] bool, True at real targets.
@@ -111,7 +89,7 @@ def _gate_values(odds: Softmax, winners: Tensor, spread: Tensor) -> dict[str, Te
     }
 
 
-def _election_values(routing: StackedRouting, winners: Tensor, weights: Tensor) -> dict[str, Tensor]:
+def _election_values(routing: RoutingDecision, winners: Tensor, weights: Tensor) -> dict[str, Tensor]:
     adjusted, bias, k = routing.adjusted_logits.float(), routing.selection_bias.float(), weights.shape[-1]
     gate_alone, without_noise = top_k_set(routing.gate_logits.float(), k), top_k_set(adjusted, k)
     return {
@@ -124,7 +102,7 @@ def _election_values(routing: StackedRouting, winners: Tensor, weights: Tensor) 
     }
 
 
-def _runner_up_values(routing: StackedRouting, winners: Tensor, k: int, spread: Tensor) -> dict[str, Tensor]:
+def _runner_up_values(routing: RoutingDecision, winners: Tensor, k: int, spread: Tensor) -> dict[str, Tensor]:
     """What needs somebody to have lost the election."""
     ordered = routing.gate_logits.float().topk(k + 1, dim=-1).values
     margin = ordered[..., k - 1] - ordered[..., k]

@@ -143,10 +143,6 @@ class RunFolder:
             )
         return facts[name]
 
-    def add_provenance(self, **facts: Any) -> None:
-        """Add what is known only later, e.g. hashes of the data and of the initial weights."""
-        write_json(self.provenance_file, {**self.provenance(), **facts})
-
     def set_status(self, state: State, reason: str = "", mlflow_missing: int = 0) -> None:
         """Record how the run stands."""
         write_json(self.path / "status.json", asdict(RunStatus(state, reason, mlflow_missing)))

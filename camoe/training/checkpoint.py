@@ -32,9 +32,9 @@ class Checkpoint:
     folder: Path
     step: int
 
-    def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
-        """The tensors saved under `name`."""
-        return load_file(self.folder / f"{name}.safetensors", device=device)
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors saved under `name`, on the CPU."""
+        return load_file(self.folder / f"{name}.safetensors")
 
     def values(self) -> dict[str, Any]:
         """What was saved as JSON."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from camoe.economy.market_report import MarketReport
 from camoe.economy.settlement_window import SettlementWindow
 from camoe.model.language_model import LanguageModel
+from camoe.routing.decision import RoutingDecision
 from camoe.tracking.routing_statistics import RoutingStatistics
-from camoe.tracking.routing_sums import StackedRouting
 from camoe.training.objectives import Batch, compute_losses, settlement_record
 from camoe.training.phases import Phase
 
@@ -49,14 +49,14 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     window_tokens = torch.stack([batch.mask.sum() for batch, _ in batches]).sum()
     settlement, totals = SettlementWindow(), dict[str, Tensor]()
-    routed: list[tuple[StackedRouting, Tensor]] = []
+    routed: list[tuple[RoutingDecision, Tensor]] = []
     for batch, noise in batches:
         losses = compute_losses(model, batch, noise=noise, window_tokens=window_tokens)
         if losses.total.requires_grad:
             losses.total.backward()
         for name, value in losses.named().items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value
-        routed.append((StackedRouting.of(losses.trace), losses.mask))
+        routed.append((losses.trace.decision(), losses.mask))
         if phase.config.market_settles and model.market.has_capital:
             settlement.add(settlement_record(losses))
     norm = _gradient_norm(model, grad_clip)

@@ -69,7 +69,6 @@ def test_a_whole_run(folder: RunFolder, store: str) -> None:
     for step in (10, 20, 30):
         record = {"loss/total": 1 / step, "phase/name": "adapt", "market/alpha/by_layer": [0.1, 0.2]}
         tracker.log(step, {**record, "valid/ppl": float("inf")})
-    folder.add_provenance(data="hash of the data")
     assert tracker.finish("finished") == 0
     client, run = mlflow_run(folder)
     assert tracker.mlflow_run_id == run.info.run_id

@@ -15,12 +15,11 @@ from camoe.model.routing_trace import LayerRouting, RoutingTrace
 from camoe.routing.decision import RoutingDecision
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME, undefined_names
 from camoe.tracking.routing_statistics import RoutingStatistics
-from camoe.tracking.routing_sums import StackedRouting
 
 SIZES = [(1, 2), (1, 5), (2, 3), (2, 8), (3, 3), (1, 1)]  # K, E
 
 
-def random_routing(k: int, n_expert: int, seed: int = 0, batch: int = 3, length: int = 7) -> StackedRouting:
+def random_routing(k: int, n_expert: int, seed: int = 0, batch: int = 3, length: int = 7) -> RoutingDecision:
     generator = torch.Generator().manual_seed(seed)
     shape = (2, batch, length, n_expert)
     gate, bias, noise = (torch.randn(shape, generator=generator) for _ in range(3))
@@ -30,7 +29,7 @@ def random_routing(k: int, n_expert: int, seed: int = 0, batch: int = 3, length:
     experts = ordered.indices[..., :k]
     price = ordered.values[..., k] if k < n_expert else torch.full(shape[:-1], math.nan)
     weights = gate.gather(-1, experts).softmax(-1) if k > 1 else gate.softmax(-1).gather(-1, experts)
-    return StackedRouting(experts, weights, price, gate, bias, adjusted)
+    return RoutingDecision(experts, weights, price, gate, bias, adjusted)
 
 
 def random_mask(seed: int, batch: int = 3, length: int = 7) -> torch.Tensor:
@@ -55,14 +54,14 @@ def deviation(scores: list[float]) -> float:
     return math.sqrt(fmean([(z - mean) ** 2 for z in scores]))
 
 
-def literal_layer(windows: list[tuple[StackedRouting, torch.Tensor]], layer: int, n_rwkv: int) -> dict[str, float]:
+def literal_layer(windows: list[tuple[RoutingDecision, torch.Tensor]], layer: int, n_rwkv: int) -> dict[str, float]:
     """Every per-layer metric, from loops."""
     loads, tokens = [], []
     for routing, mask in windows:
         load = [0.0] * routing.gate_logits.shape[-1]
         for b, t in mask.nonzero().tolist():
             place = (layer, b, t)
-            token = {name: getattr(routing, name)[place].tolist() for name in StackedRouting.__dataclass_fields__}
+            token = {name: getattr(routing, name)[place].tolist() for name in RoutingDecision.__dataclass_fields__}
             tokens.append(token)
             for e in token["experts"]:
                 load[e] += 1
@@ -199,8 +198,8 @@ def test_splitting_the_window_changes_only_the_micro_batch_metric() -> None:
     whole, split = RoutingStatistics(2, [1.0] * 4), RoutingStatistics(2, [1.0] * 4)
     whole.add(routing, mask)
     for half in (slice(0, 2), slice(2, 4)):
-        part = {name: getattr(routing, name)[:, half] for name in StackedRouting.__dataclass_fields__}
-        split.add(StackedRouting(**part), mask[half])
+        part = {name: getattr(routing, name)[:, half] for name in RoutingDecision.__dataclass_fields__}
+        split.add(RoutingDecision(**part), mask[half])
     expected = whole.metrics()
     for name, value in split.metrics().items():
         if name != "routing/maxvio_micro":
@@ -211,9 +210,9 @@ def test_splitting_the_window_changes_only_the_micro_batch_metric() -> None:
 def test_flops_follow_who_served() -> None:
     experts = torch.tensor([[0, 1], [0, 3], [2, 3]]).view(1, 1, 3, 2)
     routing = replace(random_routing(2, 4, batch=1, length=3), experts=experts)
-    one_layer = {name: getattr(routing, name)[:1] for name in StackedRouting.__dataclass_fields__}
+    one_layer = {name: getattr(routing, name)[:1] for name in RoutingDecision.__dataclass_fields__}
     statistics = RoutingStatistics(3, [1.0, 10.0, 100.0, 1000.0], other_flops=5.0)
-    statistics.add(StackedRouting(**one_layer), torch.ones(1, 3, dtype=torch.bool))
+    statistics.add(RoutingDecision(**one_layer), torch.ones(1, 3, dtype=torch.bool))
     assert statistics.metrics()["routing/expert_flops_per_token"] == pytest.approx((2 * 1 + 10 + 100 + 2 * 1000) / 3)
     assert statistics.metrics()["routing/flops_per_token"] == pytest.approx(5 + 2112 / 3)
     assert statistics.series()["routing/load/by_expert"][0] == pytest.approx([2 / 6, 1 / 6, 1 / 6, 2 / 6])
@@ -244,10 +243,10 @@ def test_a_trace_is_stacked_without_its_gradient() -> None:
     routing = random_routing(2, 4)
     trace = RoutingTrace()
     for layer in range(2):
-        fields = {name: getattr(routing, name)[layer] for name in StackedRouting.__dataclass_fields__}
+        fields = {name: getattr(routing, name)[layer] for name in RoutingDecision.__dataclass_fields__}
         fields["gate_logits"] = fields["gate_logits"].clone().requires_grad_()
         trace.layers.append(LayerRouting(RoutingDecision(**fields), None))
-    stacked = StackedRouting.of(trace)
+    stacked = trace.decision()
     assert not stacked.gate_logits.requires_grad
     assert torch.equal(stacked.experts, routing.experts)
 

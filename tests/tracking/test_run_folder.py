@@ -74,11 +74,6 @@ def test_open_says_what_is_missing(tmp_path: Path, folder: RunFolder) -> None:
         RunFolder.open(tmp_path / "empty")
 
 
-def test_late_facts_join_the_provenance(folder: RunFolder) -> None:
-    folder.add_provenance(data="d1", initial_weights="w1")
-    assert folder.provenance() == {"signature": "0123abcd", "data": "d1", "initial_weights": "w1"}
-
-
 def test_a_second_process_is_refused_in_one_line_that_names_the_first(folder: RunFolder) -> None:
     folder.unlock()
     other = hold_in_another_process(folder)
@@ -141,8 +136,8 @@ def test_a_broken_provenance_is_refused_in_one_line(folder: RunFolder, content: 
 
 def test_a_fact_that_the_provenance_lacks_is_named(folder: RunFolder) -> None:
     assert folder.fact("signature") == "0123abcd"
-    with pytest.raises(ConfigError, match=r"provenance\.json: has no 'data'"):
-        folder.fact("data")
+    with pytest.raises(ConfigError, match=r"provenance\.json: has no 'initial_weights'"):
+        folder.fact("initial_weights")
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"state": "running", "process": null}', "[]"])
