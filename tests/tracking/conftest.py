@@ -16,7 +16,9 @@ CONFIG = {"model": {"n_embd": 32, "n_layer": 2}, "name": "test", "tracking": {"u
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[RunFolder]:
-    made = RunFolder.create(tmp_path / "outputs", "test", "0123abcd", config=CONFIG, provenance={"data": "hash of the data"})
+    made = RunFolder.create(
+        tmp_path / "outputs", "test", "0123abcd", config=CONFIG, provenance={"data": "hash of the data"}
+    )
     yield made
     made.unlock()
 
