@@ -109,17 +109,17 @@ INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t
   }
 }
 
-// Inputs [B,T,H,N].
+// Inputs [B,T,H,N], N = size, to be computed by up to `threads` threads.
 struct Tokens {
-  int64_t batch, length, heads;
+  int64_t batch, length, heads, size, threads;
   const float *r, *w, *k, *v, *a, *b;
 };
 
-// Calls work(head) for each of B * H heads, from up to `threads` threads.
+// Calls work(head) for each of B * H heads.
 template <int N, class Work>
-void for_each_head(const Tokens& in, int64_t threads, const Work& work) {
+void for_each_head(const Tokens& in, const Work& work) {
   const int64_t count = in.batch * in.heads;
-  threads = std::min({threads, count, count * in.length * N * N / kWorkPerThread});
+  const int64_t threads = std::min({in.threads, count, count * in.length * N * N / kWorkPerThread});
   std::atomic<int64_t> next{0};
   const auto take = [&] {
     for (int64_t head; (head = next.fetch_add(1)) < count;) work(head);
@@ -360,8 +360,8 @@ void backward_head(const Backward& p, int64_t head) {
 }
 
 template <int N>
-void forward(const Forward& p, int64_t threads) {
-  for_each_head<N>(p.in, threads, [&](int64_t head) {
+void forward(const Forward& p) {
+  for_each_head<N>(p.in, [&](int64_t head) {
     if (p.in.length == 1 && !p.saved) {
       single_token_head<N>(p, head);
     } else {
@@ -371,41 +371,35 @@ void forward(const Forward& p, int64_t threads) {
 }
 
 template <int N>
-void backward(const Backward& p, int64_t threads) {
-  for_each_head<N>(p.in, threads, [&](int64_t head) { backward_head<N>(p, head); });
+void backward(const Backward& p) {
+  for_each_head<N>(p.in, [&](int64_t head) { backward_head<N>(p, head); });
 }
 
 }  // namespace
 
+// One pointer to a struct of 8-byte fields: Python packs it in a fraction of the time that as many arguments take, which
+// a call for one token would feel.
 extern "C" {
 
 int64_t wkv7_interval() { return kInterval; }
 
 // Both return 0, or 1 for a head size other than 16, 32, 64 and 128.
-int wkv7_forward(int64_t batch, int64_t length, int64_t heads, int64_t size, int64_t threads, const float* r,
-                 const float* w, const float* k, const float* v, const float* a, const float* b, const float* state,
-                 float* y, float* sa, float* final_state, float* saved) {
-  const Forward p{{batch, length, heads, r, w, k, v, a, b}, state, y, sa, final_state, saved};
-  switch (size) {
-    case 16: forward<16>(p, threads); return 0;
-    case 32: forward<32>(p, threads); return 0;
-    case 64: forward<64>(p, threads); return 0;
-    case 128: forward<128>(p, threads); return 0;
+int wkv7_forward(const Forward* p) {
+  switch (p->in.size) {
+    case 16: forward<16>(*p); return 0;
+    case 32: forward<32>(*p); return 0;
+    case 64: forward<64>(*p); return 0;
+    case 128: forward<128>(*p); return 0;
     default: return 1;
   }
 }
 
-int wkv7_backward(int64_t batch, int64_t length, int64_t heads, int64_t size, int64_t threads, const float* r,
-                  const float* w, const float* k, const float* v, const float* a, const float* b, const float* sa,
-                  const float* saved, const float* grad_y, const float* grad_sa, const float* grad_final, float* dr,
-                  float* dw, float* dk, float* dv, float* da, float* db, float* dstate) {
-  const Backward p{{batch, length, heads, r, w, k, v, a, b}, sa, saved, grad_y, grad_sa, grad_final,
-                   dr, dw, dk, dv, da, db, dstate};
-  switch (size) {
-    case 16: backward<16>(p, threads); return 0;
-    case 32: backward<32>(p, threads); return 0;
-    case 64: backward<64>(p, threads); return 0;
-    case 128: backward<128>(p, threads); return 0;
+int wkv7_backward(const Backward* p) {
+  switch (p->in.size) {
+    case 16: backward<16>(*p); return 0;
+    case 32: backward<32>(*p); return 0;
+    case 64: backward<64>(*p); return 0;
+    case 128: backward<128>(*p); return 0;
     default: return 1;
   }
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +65,18 @@ def _forward(tensors: tuple[Tensor, ...], saved: Tensor | None) -> tuple[Tensor,
     return y, sa, final_state
 
 
-def _call(function: Any, shape: torch.Size, tensors: list[Tensor | None]) -> None:
-    pointers = [None if x is None else x.data_ptr() for x in tensors]
-    if function(*shape, torch.get_num_threads(), *pointers):
+def _call(function: Callable[[bytes], int], shape: torch.Size, tensors: list[Tensor | None]) -> None:
+    pointers = [0 if x is None else x.data_ptr() for x in tensors]
+    if function(struct.pack(f"5q{len(pointers)}P", *shape, torch.get_num_threads(), *pointers)):
         raise RuntimeError(f"wkv7_cpu.cpp refuses the shape {tuple(shape)}")
 
 
 class _Functions:
-    """The library's two functions and the number of tokens between saved states."""
+    """The library's two functions, which take a packed struct, and the number of tokens between saved states."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self.forward, self.backward = library.wkv7_forward, library.wkv7_backward
-        numbers, pointer = [ctypes.c_int64] * 5, ctypes.c_void_p
-        self.forward.argtypes = numbers + [pointer] * 11
-        self.backward.argtypes = numbers + [pointer] * 18
+        self.forward.argtypes = self.backward.argtypes = [ctypes.c_char_p]
         library.wkv7_interval.restype = ctypes.c_int64
         self.interval = int(library.wkv7_interval())
 

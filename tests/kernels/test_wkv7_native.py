@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from camoe.config import ConfigError
+from camoe.kernels import native_build, wkv7_native
 from camoe.kernels.wkv7 import wkv7
 from tests.kernels.wkv7_cases import largest_error, make_inputs, needs_native, outputs_and_gradients
 
@@ -45,6 +48,33 @@ def test_without_gradients_the_outputs_are_as_good(n_tokens: int, head_size: int
     inputs = make_inputs(n_tokens, head_size)
     for got, exact in zip(native(*inputs), loop(*(x.double() for x in inputs)), strict=True):
         assert (got - exact).abs().max() <= 1e-6 * exact.abs().max()
+
+
+@pytest.fixture(params=["-march=x86-64 -mavx2 -mfma", "-march=x86-64"], ids=["avx2", "sse2"])
+def lesser_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The kernel compiled for a CPU with shorter vectors and fewer registers."""
+    flags = [flag for flag in native_build.FLAGS if flag != "-march=native"]
+    monkeypatch.setattr(native_build, "FLAGS", (*flags, *request.param.split()))
+    monkeypatch.setenv("CAMOE_CACHE", str(tmp_path))
+    caches = (native_build.load, wkv7_native._functions)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="compiles for x86-64 only")
+@pytest.mark.usefixtures("lesser_cpu")
+def test_other_vector_widths_are_as_good() -> None:
+    for head_size in (16, 64):
+        for inputs in (make_inputs(1, head_size), make_inputs(37, head_size, kind="repeated")):
+            exact = loop(*(x.double() for x in inputs))
+            for got, expected in zip(native(*inputs), exact, strict=True):
+                assert (got - expected).abs().max() <= 1e-6 * expected.abs().max()
+            reference = outputs_and_gradients(loop, inputs, torch.float64)
+            error, name = largest_error(outputs_and_gradients(native, inputs, torch.float32), reference)
+            assert error <= 1e-6, f"{name}: {error:.1e}"
 
 
 def test_a_long_sequence_stays_accurate() -> None:
