@@ -12,6 +12,7 @@ from camoe.economy.market import CapitalMarket, Market
 from camoe.economy.market_report import gini
 from camoe.inference.evaluation import Evaluation
 from camoe.inference.generation import Sampling, generate
+from camoe.kernels.matmul_precision import matmul_precision
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.run_folder import RunFolder
@@ -24,7 +25,9 @@ def sample(model: LanguageModel, tokenizer: Tokenizer, job: JobConfig, seed: int
     """Text that continues job.prompt; an empty prompt starts a document."""
     prompt = [SEPARATOR, *tokenizer.encode(job.prompt)]
     sampling = Sampling(job.temperature, job.top_p)
-    return tokenizer.decode(generate(model, prompt, job.sample_tokens, sampling, seed=seed, stop_at=SEPARATOR))
+    with matmul_precision("highest"):  # the others are slower for products of one row
+        tokens = generate(model, prompt, job.sample_tokens, sampling, seed=seed, stop_at=SEPARATOR)
+    return tokenizer.decode(tokens)
 
 
 def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord
+from camoe.config.kernel import KernelConfig
 from camoe.config.saved import saved_run
 from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.tracking.run_folder import RunFolder
@@ -27,3 +28,8 @@ def resumed_run(config: RunConfig, command: CommandRecord) -> tuple[RunFolder, R
     saved = saved_run(folder.config(), str(folder.config_file))
     folder.lock()
     return folder, replace(saved, resume=config.resume)
+
+
+def kernel_as_begun(config: KernelConfig, folder: RunFolder) -> KernelConfig:
+    """The kernel settings with the precision of products that the run began with: another would change its numbers."""
+    return replace(config, matmul_precision=folder.fact("matmul_precision"))

@@ -18,8 +18,8 @@ from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
 from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
-from camoe.jobs.placement import Placement, place
-from camoe.jobs.resume import resumed_run
+from camoe.jobs.placement import Placement, place, product_size
+from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.trained_run import refuse_other_text
 from camoe.model.language_model import LanguageModel
 from camoe.model.weights_hash import weights_hash
@@ -55,7 +55,8 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
     if folder is not None and folder.status().state == "finished":
         print(f"{folder.path} is finished; nothing to go on with")
         return
-    placement = place(config.kernel)
+    kernel = config.kernel if folder is None else kernel_as_begun(config.kernel, folder)
+    placement = place(kernel, product_size(config))
     Tracker.check(config.tracking)
     corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
@@ -137,6 +138,7 @@ def _new_folder(
         initial_weights=weights_hash(model),
         device=str(placement.device),
         wkv_backend=placement.wkv.name,
+        matmul_precision=placement.matmul.name,
         threads=placement.threads,
     )
     return RunFolder.create(
