@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
-from camoe.config.option_catalog import groups, options
+from camoe.config.option_catalog import groups, mechanisms, options
 from camoe.config.run import RunConfig
 
 OPENING = """\
@@ -21,6 +21,7 @@ Examples
   python run.py                                            the tiny preset, on the Python standard library's source
   python run.py model=pilot economy=off seed=3             a published preset without its market
   python run.py -m router.top_k=1,2 seed=0,1,2             six runs
+  python run.py -m economy=calibrated economy/congestion=none,sign,pid
 """
 WIDTH = 28
 
@@ -28,13 +29,20 @@ WIDTH = 28
 def command_help(choices: Mapping[str, str]) -> str:
     """Every group and option in a line, `*` before those in `choices`; then the values of no group, and examples."""
     lines = [OPENING, "Groups and their options (* is chosen now)"]
-    for group, meaning in groups().items():
+    lines += _options(groups(), choices)
+    lines += ["", "Mechanisms of economy=calibrated, each a group of its own", *_options(mechanisms(), choices)]
+    lines += ["", "Values of no group (the model preset sets some)", *_values(RunConfig, ""), "", EXAMPLES]
+    return "\n".join(lines)
+
+
+def _options(groups: Mapping[str, str], choices: Mapping[str, str]) -> list[str]:
+    lines = []
+    for group, meaning in groups.items():
         lines.append(f"  {group:{WIDTH}} {meaning}")
         for option, comment in options(group).items():
             mark = "*" if choices.get(group) == option else " "
             lines.append(f"  {mark} {option:{WIDTH - 2}} {comment}")
-    lines += ["", "Values of no group (the model preset sets some)", *_values(RunConfig, ""), "", EXAMPLES]
-    return "\n".join(lines)
+    return lines
 
 
 def _values(schema: type[Any], prefix: str) -> list[str]:

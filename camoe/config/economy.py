@@ -1,13 +1,14 @@
-"""The market's constants, one dataclass per arithmetic: v21 (published), v18 (its ancestor), off."""
+"""The market's constants, one dataclass per published arithmetic: v21, v18 (its ancestor), off; see also calibrated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-ECONOMIES = ("off", "v18", "v21")
+ECONOMIES = ("off", "v18", "v21", "calibrated")
 
 
 @dataclass(kw_only=True)
@@ -18,12 +19,21 @@ class EconomyConfig:
 
 
 @dataclass(kw_only=True)
-class CriticConfig:
-    """The critic of one layer, a network on a detached input."""
+class CriticTraining:
+    """The critic of one layer, a network on a detached input, and how it learns."""
 
     loss_weight: float = setting(0.1, help="weight of the critic's losses in the total loss", low=0)
     affinity_trained: bool = setting(True, help="train the affinity head on realised profit; false: as published")
     detach_input: bool = setting(True, help="the critic's loss does not train the backbone; false: as published")
+
+    signed_difficulty: ClassVar[bool] = False
+    """Whether difficulty may be negative: a z-score, not an excess of nats."""
+
+
+@dataclass(kw_only=True)
+class CriticConfig(CriticTraining):
+    """A published critic."""
+
     bid_scale: float = setting(0.05, help="bid and stake per unit of affinity", low=0)
     init_capital: float = setting(10000.0, help="purse K0 of a new critic", above=0)
 
@@ -123,3 +133,9 @@ class V18Config(MoneyConfig):
     shrink: float = setting(0.95, help="factor applied to all capital above high_ratio", above=0, high=1)
     low_ratio: float = setting(0.5, help="below this share of M every expert receives lift", low=0, high=1)
     lift: float = setting(0.01, help="money given to every expert below low_ratio, as a share of M", low=0)
+
+
+def critic_of(economy: EconomyConfig) -> CriticTraining | None:
+    """Settings of the economy's critics, None where it has none."""
+    critic = getattr(economy, "critic", None)
+    return critic if isinstance(critic, CriticTraining) else None

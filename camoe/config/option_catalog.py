@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+from camoe.config.calibrated import CalibratedConfig
 from camoe.config.run import RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -14,6 +15,12 @@ CONF = REPOSITORY / "conf"
 def groups() -> dict[str, str]:
     """Group by name, with its meaning; exactly the fields of a run that have a folder in `conf/`."""
     return {field.name: field.metadata["help"] for field in fields(RunConfig) if (CONF / field.name).is_dir()}
+
+
+def mechanisms() -> dict[str, str]:
+    """Groups within a group: the mechanisms of economy=calibrated, as `economy/NAME`, with their meaning."""
+    found = (field for field in fields(CalibratedConfig) if (CONF / "economy" / field.name).is_dir())
+    return {f"economy/{field.name}": field.metadata["help"] for field in found}
 
 
 def options(group: str) -> dict[str, str]:

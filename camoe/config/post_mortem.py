@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.defaults_list import Overrides
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from camoe.config.group_choice import check_group_override, visible
+from camoe.config.group_choice import check_group_override, check_mechanism, visible
 from camoe.config.option_catalog import CONF
 from camoe.config.refusal import ConfigError, nearest
 from camoe.config.unknown_setting import unknown_setting
@@ -37,6 +38,7 @@ def explain(error: Exception, arguments: Namespace) -> str:
         if not arguments.multirun:
             _check_no_sweep(overrides)
         _check_groups(overrides, _loader(arguments))
+        _check_mechanisms(overrides, error)
         _check_failed_override(error)
     except ConfigError as refusal:
         return str(refusal)
@@ -106,6 +108,14 @@ def _check_groups(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> No
         options = visible(loader.get_group_options(override.key_or_group))
         if options and not override.is_sweep_override() and not isinstance(override.value(), dict):
             check_group_override(override, options)
+
+
+def _check_mechanisms(overrides: Sequence[Override], error: Exception) -> None:
+    """Refuses mechanisms of an economy that is not chosen, which Hydra found no place for."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is Overrides.ensure_overrides_used.__code__:
+            for override in overrides:
+                check_mechanism(override, frame.f_locals["self"].known_choices.get("economy"))
 
 
 def _check_failed_override(error: Exception) -> None:

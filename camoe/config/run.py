@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from camoe.config.calibrated import CalibratedConfig
 from camoe.config.data import DataConfig
-from camoe.config.economy import EconomyConfig, V21Config
+from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
 from camoe.config.experts import ExpertsConfig
 from camoe.config.job import JobConfig
 from camoe.config.kernel import KernelConfig
@@ -67,11 +68,12 @@ class RunConfig:
         self._check_enough_experts()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")
-        if self.router.kind == "market_only" and self.economy.kind == "off":
+        if self.router.kind == "market_only" and not isinstance(self.economy, MoneyConfig):
             raise ConfigError(
-                "router.kind: market_only bids with capital, but economy.kind off has none; "
+                f"router.kind: market_only bids shares of capital, but economy.kind {self.economy.kind} offers none; "
                 "choose router=dual_path or economy=v18, v21, pilot"
             )
+        self._check_bid_space()
 
     def _check_enough_experts(self) -> None:
         experts, winners = self.experts.total, self.router.top_k
@@ -79,8 +81,16 @@ class RunConfig:
             raise ConfigError(
                 f"router.top_k: {winners} winners among {experts} experts (group experts); at most {experts}"
             )
-        if isinstance(self.economy, V21Config) and winners == experts:
+        if isinstance(self.economy, (V21Config, CalibratedConfig)) and winners == experts:
             raise ConfigError(
                 f"router.top_k: {winners} of {experts} experts (group experts) leaves no runner-up to set the Vickrey "
-                f"price of economy.kind v21; at most {experts - 1}, or economy=off"
+                f"price of economy.kind {self.economy.kind}; at most {experts - 1}, or economy=off"
+            )
+
+    def _check_bid_space(self) -> None:
+        scored = isinstance(self.economy, CalibratedConfig) and self.economy.bid.space == "score"
+        if scored and self.router.gate_activation == "sigmoid":
+            raise ConfigError(
+                "economy.bid.space: score is the sigmoid of the gate, but router.gate_activation is sigmoid already; "
+                "choose router.gate_activation=identity or economy/bid=logits"
             )

@@ -6,11 +6,17 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
+from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import EconomyConfig, V18Config, V21Config
 from camoe.config.run import RunConfig
 from camoe.config.search_path import SweepFolder, SweepFolderOnSearchPath
 
-ECONOMY_SCHEMAS: dict[str, type[EconomyConfig]] = {"off": EconomyConfig, "v18": V18Config, "v21": V21Config}
+ECONOMY_SCHEMAS: dict[str, type[EconomyConfig]] = {
+    "off": EconomyConfig,
+    "v18": V18Config,
+    "v21": V21Config,
+    "calibrated": CalibratedConfig,
+}
 
 
 def register_with_hydra() -> None:

@@ -1,6 +1,6 @@
 """The election of each token's winners and the Vickrey price they pay. Pure functions.
 
-Letters: B batch, T time, E experts, K winners per token.
+Letters: E experts, K winners per token.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import torch
 from torch import Tensor
 
 from camoe.config import ConfigError
-from camoe.economy.layer_quote import LayerQuote
-
-LEAST_PURSE_RATIO, LARGEST_PURSE_RATIO = 0.1, 2.0
 
 
 class Election(NamedTuple):
@@ -23,33 +20,6 @@ class Election(NamedTuple):
     """[..., K] int64."""
     price: Tensor
     """[...], in units of the bids."""
-
-
-def subsidy(quote: LayerQuote, affinity: Tensor) -> Tensor:
-    """The critic's bid, [..., E]: bid_scale * affinity * clip(K/K0, 0.1, 2)."""
-    purse = quote.purse_ratio.clamp(LEAST_PURSE_RATIO, LARGEST_PURSE_RATIO)
-    return quote.bid_scale * affinity.detach() * purse
-
-
-def effective_capital(quote: LayerQuote, difficulty: Tensor) -> Tensor:
-    """c_e * (1 + difficulty_t), [..., E]: wealth counts for more on tokens that the critic finds hard."""
-    return quote.capital_share * (1 + difficulty.detach().unsqueeze(-1))
-
-
-def bid_bias(quote: LayerQuote, difficulty: Tensor, affinity: Tensor) -> Tensor:
-    """What the market adds to the gate, [B,T,E], without gradient (economy A.1).
-
-    alpha * (c_e * (1 + difficulty_t) + subsidy_te), from difficulty [B,T] and affinity [B,T,E].
-    """
-    return quote.alpha * (effective_capital(quote, difficulty) + subsidy(quote, affinity))
-
-
-def market_bids(quote: LayerQuote, confidence: Tensor, difficulty: Tensor, affinity: Tensor) -> Tensor:
-    """Bids of a market without a gate of its own, [B,T,E] (economy A.11, v18).
-
-    confidence_te * c_e * (1 + difficulty_t) + subsidy_te; only the confidence carries a gradient.
-    """
-    return confidence * effective_capital(quote, difficulty) + subsidy(quote, affinity)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camoe.config.economy import CriticConfig
+from camoe.config.economy import CriticTraining
 
 FEATURE_WIDTH, HEAD_WIDTH = 128, 64
 LEAST_DIFFICULTY = 1e-3
@@ -17,7 +17,7 @@ class CriticOpinion(NamedTuple):
     """What the critic thinks of every token."""
 
     difficulty: Tensor
-    """[B,T], nats above the baseline that it expects to lose; at least 1e-3."""
+    """[B,T], nats above the baseline that it expects to lose, at least 1e-3; calibrated: z-score of the loss."""
     affinity: Tensor
     """[B,T,E], nats per token that it expects each expert to earn; long where positive, short where negative."""
 
@@ -25,9 +25,9 @@ class CriticOpinion(NamedTuple):
 class Critic(nn.Module):
     """A small network on the hidden vectors of one layer (economy A.8)."""
 
-    def __init__(self, n_embd: int, n_expert: int, config: CriticConfig) -> None:
+    def __init__(self, n_embd: int, n_expert: int, config: CriticTraining) -> None:
         super().__init__()
-        self.detach_input = config.detach_input
+        self.detach_input, self.signed_difficulty = config.detach_input, config.signed_difficulty
         self.feature = nn.Sequential(nn.Linear(n_embd, FEATURE_WIDTH), nn.LayerNorm(FEATURE_WIDTH), nn.GELU())
         self.difficulty_head = _head(1)
         self.affinity_head = _head(n_expert)
@@ -35,7 +35,9 @@ class Critic(nn.Module):
     def forward(self, h: Tensor) -> CriticOpinion:
         """Opinion on the hidden vectors h [B,T,C], which learn nothing from it unless `detach_input` is off."""
         feature = self.feature(h.detach() if self.detach_input else h)
-        difficulty = F.softplus(self.difficulty_head(feature)).squeeze(-1) + LEAST_DIFFICULTY
+        difficulty = self.difficulty_head(feature).squeeze(-1)
+        if not self.signed_difficulty:
+            difficulty = F.softplus(difficulty) + LEAST_DIFFICULTY
         return CriticOpinion(difficulty, self.affinity_head(feature))
 
 

@@ -1,20 +1,29 @@
-"""What the market tells one layer's router and critic before an election."""
+"""What the market tells one layer's router before an election."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Protocol
 
 from torch import Tensor
 
+from camoe.economy.critic import CriticOpinion
 
-class LayerQuote(NamedTuple):
-    """State of one layer's market, without gradient."""
 
-    capital_share: Tensor
-    """[E], each expert's share of the layer's capital."""
-    alpha: Tensor
-    """[], strength of the market in the election, gate-score units per share of capital."""
-    purse_ratio: Tensor
-    """[], the critic's purse K over its initial purse K0."""
-    bid_scale: float
-    """Bid per unit of affinity."""
+class LayerQuote(Protocol):
+    """State of one layer's market, without gradient; every economy has its own.
+
+    A bid is base + bias - toll (+ noise), where the base is the gate logit, or its sigmoid where `space` is "score".
+    """
+
+    @property
+    def space(self) -> str:
+        """What bids add to: "logits" or "score"."""
+
+    def bias(self, gate_logits: Tensor, opinion: CriticOpinion | None) -> Tensor:
+        """What wealth adds to the bids, [B,T,E], detached; `opinion` is the critic's view of the same tokens."""
+
+    def toll(self) -> Tensor:
+        """What is taken off every bid for an expert, [E]: prices of congestion and compute, kept when bias is not."""
+
+    def noise_std(self, default: float) -> Tensor | float:
+        """Standard deviation of training's noise on the bids, from the router's own setting."""

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
+
+
+class LedgerRow(NamedTuple):
+    """One kind of transfer of a settlement, added up over a layer's experts."""
+
+    source: str
+    """Account that paid: experts, treasury, ventures, bank (from which new money comes), critics, clearing, rescue."""
+    target: str
+    """Account that received."""
+    amount: Tensor
+    """[L], at least 0, money; of critics' accounts, purse money."""
+    reason: str
 
 
 class Ledger:

@@ -9,12 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from camoe.config import ConfigError
+from camoe.config.calibrated import AUDITED_CREDITS, CalibratedConfig
 from camoe.config.economy import EconomyConfig, MoneyConfig, V18Config, V21Config
-from camoe.economy import v18, v21
+from camoe.economy import critic_loss, v18, v21
+from camoe.economy.calibrated import critic_losses, quoting
+from camoe.economy.calibrated.settle import settle as settle_calibrated
+from camoe.economy.calibrated.state import CalibratedState
+from camoe.economy.calibrated.window import CalibratedWindow
+from camoe.economy.critic_loss import Outcome
 from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market_report import MarketReport
 from camoe.economy.market_state import MarketState
-from camoe.economy.settlement_window import SettlementWindow
+from camoe.economy.measured_credit import AuditPlan
+from camoe.economy.published_quote import PublishedQuote
+from camoe.economy.settlement_window import SettlementWindow, Window
 
 
 class Market(nn.Module, ABC):
@@ -22,24 +30,45 @@ class Market(nn.Module, ABC):
 
     `has_capital` says whether there is anything to bid with and to settle: where it is False, layers need no critics,
     windows need no recording, `bidding` stays False, quotes give a bias of zero and settlements an empty report.
+
+    What training must measure for a settlement: `audits` (None: nothing), `holdout_share` of the sequences routed
+    without the market's bias, and whether records need `weight_credit` (`needs_weight_credit`).
     """
 
     has_capital: bool
+    audits: AuditPlan | None = None
+    holdout_share: float = 0.0
+    needs_weight_credit: bool = False
 
     def __init__(self) -> None:
         super().__init__()
         self._bidding = self.has_capital
 
     @staticmethod
-    def build(config: EconomyConfig, n_layer: int, n_expert: int, top_k: int) -> Market:
-        """The market of an economy; raises ConfigError when too few experts are left to set a price."""
-        if isinstance(config, V21Config) and n_expert < top_k + 1:
+    def build(
+        config: EconomyConfig,
+        n_layer: int,
+        n_expert: int,
+        top_k: int,
+        *,
+        expert_flops: Sequence[float] | Tensor | None = None,
+        fixed_flops: float = 0.0,
+    ) -> Market:
+        """The market of an economy; raises ConfigError when too few experts are left to set a price.
+
+        expert_flops: [E] forward FLOPs of one expert for one token; None: all alike. fixed_flops: of everything else,
+        per token.
+        """
+        if isinstance(config, (V21Config, CalibratedConfig)) and n_expert < top_k + 1:
             raise ConfigError(
                 f"router.top_k: {top_k} of {n_expert} experts leaves no runner-up to set the Vickrey price of "
                 f"economy.kind {config.kind}; at most {n_expert - 1}"
             )
         if isinstance(config, MoneyConfig):
             return CapitalMarket(config, n_layer, n_expert)
+        if isinstance(config, CalibratedConfig):
+            flops = [0.0] * n_expert if expert_flops is None else expert_flops
+            return CalibratedMarket(config, CalibratedState(config, n_layer, n_expert, top_k, flops, fixed_flops))
         return NoMarket(n_expert)
 
     @property
@@ -55,11 +84,22 @@ class Market(nn.Module, ABC):
     def quote(self, layer: int) -> LayerQuote:
         """What the election of one layer needs to know."""
 
+    def open_window(self) -> Window:
+        """A window for the micro-batches up to the next settlement."""
+        return SettlementWindow()
+
     @abstractmethod
-    def settle(self, window: SettlementWindow, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:
-        """Turn a window of elections into capital, for all layers at once and without gradient.
+    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:
+        """Turn a window of elections, opened by `open_window`, into capital, for all layers and without gradient.
 
         `critics` holds one critic per layer, in order; those of bankrupt layers are restructured in place.
+        """
+
+    @abstractmethod
+    def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:
+        """What the critics of all layers learn from a micro-batch, by name, each [] and a mean over its real targets.
+
+        difficulty [L,B,T], affinity [L,B,T,E]; the outcome's winners and price have a leading L.
         """
 
     def get_extra_state(self) -> dict[str, bool]:
@@ -83,14 +123,17 @@ class NoMarket(Market):
 
     def quote(self, layer: int) -> LayerQuote:  # noqa: ARG002 (interface)
         nothing = self._fair_share.new_zeros(())
-        return LayerQuote(self._fair_share, alpha=nothing, purse_ratio=nothing + 1, bid_scale=0.0)
+        return PublishedQuote(self._fair_share, alpha=nothing, purse_ratio=nothing + 1, bid_scale=0.0)
 
-    def settle(self, window: SettlementWindow, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:  # noqa: ARG002
+    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:  # noqa: ARG002
         return MarketReport()
+
+    def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:  # noqa: ARG002
+        return {}
 
 
 class CapitalMarket(Market):
-    """A market of expert capital: `state` is its memory, which the settlement law of its economy changes."""
+    """A published market: `state` is its memory, which the settlement law of its economy changes."""
 
     has_capital = True
 
@@ -103,8 +146,52 @@ class CapitalMarket(Market):
         return self.state.quote(layer)
 
     @torch.no_grad()
-    def settle(self, window: SettlementWindow, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:
+    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:
+        assert isinstance(window, SettlementWindow)
         if isinstance(self.config, V21Config):
             return v21.settle(self.config, self.state, window, critics, phase_name)
         assert isinstance(self.config, V18Config)
         return v18.settle(self.config, self.state, window)
+
+    def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:
+        baseline = self.state.baseline[:, None, None]
+        losses = {"critic_difficulty": critic_loss.difficulty_loss(difficulty, outcome, baseline)}
+        if self.config.critic.affinity_trained:
+            losses["critic_affinity"] = critic_loss.affinity_loss(affinity, outcome, baseline)
+        return losses
+
+
+class CalibratedMarket(Market):
+    """The calibrated market; the laws are in `camoe.economy.calibrated`."""
+
+    has_capital = True
+
+    def __init__(self, config: CalibratedConfig, state: CalibratedState) -> None:
+        super().__init__()
+        self.config, self.state = config, state
+        credit = config.credit
+        if credit.kind in AUDITED_CREDITS and credit.share:
+            kind = "replacement" if credit.kind == "replacement_audit" else credit.kind
+            self.audits = AuditPlan(kind, credit.share, state.n_layer)
+        self.holdout_share = config.alpha.holdout_share if config.alpha.kind == "holdout" else 0.0
+        self.needs_weight_credit = credit.kind == "gradient"
+
+    def quote(self, layer: int) -> LayerQuote:
+        return quoting.quote(self.config, self.state, layer)
+
+    def open_window(self) -> Window:
+        return CalibratedWindow(self.config, self.state)
+
+    @torch.no_grad()
+    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:  # noqa: ARG002
+        assert isinstance(window, CalibratedWindow)
+        return settle_calibrated(self.config, self.state, window, critics)
+
+    def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:
+        state = self.state
+        mean, deviation = state.loss_mean(), state.loss_deviation()
+        losses = {"critic_difficulty": critic_losses.difficulty_loss(difficulty, outcome, mean, deviation)}
+        if self.config.critic.affinity_trained:
+            outlook = quoting.outlook(self.config, state)
+            losses["critic_affinity"] = critic_losses.affinity_loss(affinity, outcome.mask, outlook)
+        return losses

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camoe.economy.alpha import agreement
-from camoe.economy.ledger import Ledger
+from camoe.economy.ledger import Ledger, LedgerRow
 from camoe.economy.market_state import MarketState
 from camoe.economy.window_sums import WindowSums
 
@@ -33,12 +33,15 @@ class MarketReport:
       critic_purse, critic_debt: purse money.                 critic_bailouts: count so far.
       critic_accuracy: share of positions, moving average.
     An economy without capital reports nothing.
+    rows: the calibrated economy's transfers, unless its ledger keeps totals only; its own flows and metrics are
+    described in `camoe.economy.calibrated.report`.
     """
 
     flows: dict[str, Tensor] = field(default_factory=dict)
     residual: Tensor = field(default_factory=lambda: torch.zeros(0))
     purse_residual: Tensor = field(default_factory=lambda: torch.zeros(0))
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    rows: tuple[LedgerRow, ...] = ()
 
 
 def gini(capital: Tensor) -> Tensor:

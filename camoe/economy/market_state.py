@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from camoe.config.economy import MoneyConfig
 from camoe.economy.arithmetic import moving_average, ratio
-from camoe.economy.layer_quote import LayerQuote
+from camoe.economy.published_quote import PublishedQuote
 from camoe.economy.window_sums import WindowSums
 
 BASELINE_MOMENTUM = 0.99
@@ -102,10 +102,10 @@ class MarketState(nn.Module):
         money = self.capital.sum(-1, keepdim=True)
         return self.capital / money.clamp(min=torch.finfo(money.dtype).tiny)
 
-    def quote(self, layer: int) -> LayerQuote:
+    def quote(self, layer: int) -> PublishedQuote:
         """What one layer's election needs to know."""
         capital = self.capital[layer]
-        return LayerQuote(
+        return PublishedQuote(
             capital_share=capital / capital.sum().clamp(min=torch.finfo(capital.dtype).tiny),
             alpha=self.alpha[layer],
             purse_ratio=self.purse[layer] / self.critic_init_capital,

@@ -6,9 +6,12 @@ Letters: L layers, B batch, T time, K winners, E experts.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from camoe.economy.measured_credit import MeasuredCredit
 
 NOBODY = -1
 
@@ -26,13 +29,19 @@ class MicroBatchRecord:
     gate_logits: Tensor
     """[L,B,T,E]."""
     selection_bias: Tensor
-    """[L,B,T,E], what the market added to the gate."""
+    """[L,B,T,E], what the market added to the gate, tolls included."""
     token_loss: Tensor
     """[B,T], nats, 0 where masked."""
     mask: Tensor
     """[B,T] bool, True at real targets."""
     critic_loss: Tensor
     """[], mean over real targets."""
+    difficulty: Tensor | None = None
+    """[L,B,T], what the critics expected; needed by the calibrated economy."""
+    market_off: Tensor | None = None
+    """[B] bool, sequences held out: routed with a bias of zero; None: none was."""
+    weight_credit: Tensor | None = None
+    """[L,B,T,K], -g dl/dg of every winner's mixture weight g, nats; needed by the credit "gradient"."""
     padding_counts: bool = False
     """Whether masked positions count as tokens."""
 
@@ -63,15 +72,29 @@ class MicroBatchRecord:
         return (self.winners.unsqueeze(-1) == experts).any(-2)
 
 
+class Window(Protocol):
+    """The micro-batches since the last settlement, which the market settles as one; see `Market.open_window`."""
+
+    def add(self, record: MicroBatchRecord) -> None:
+        """Take in one more micro-batch."""
+
+    def add_credit(self, credit: MeasuredCredit) -> None:
+        """Take in what an audit of the window's tokens found; only for markets whose `audits` ask for it."""
+
+
 @dataclass
 class SettlementWindow:
-    """The micro-batches since the last settlement; the market settles them as one."""
+    """A window of the published economies, which go over its micro-batches more than once."""
 
     records: list[MicroBatchRecord] = field(default_factory=list)
 
     def add(self, record: MicroBatchRecord) -> None:
         """Keep one more micro-batch."""
         self.records.append(record)
+
+    def add_credit(self, credit: MeasuredCredit) -> None:
+        """Refused: the published economies credit the token's loss."""
+        raise ValueError(f"the published economies take no audits ({len(credit.expert)} given)")
 
     def counted(self, *, mask_padding: bool) -> list[MicroBatchRecord]:
         """The records as the market counts them, with or without padding."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from camoe.config.economy import EconomyConfig, MoneyConfig
+from camoe.config.economy import EconomyConfig, critic_of
 from camoe.config.experts import ExpertsConfig
 from camoe.config.model import ModelConfig
 from camoe.config.router import RouterConfig
@@ -37,9 +37,10 @@ class Mixture(nn.Module):
         with seeded(seed, f"{name}.router"):
             self.router = build_router(router, model.n_embd, experts.total)
         self.critic: Critic | None = None
-        if isinstance(economy, MoneyConfig):
+        training = critic_of(economy)
+        if training is not None:
             with seeded(seed, f"{name}.critic"):
-                self.critic = Critic(model.n_embd, experts.total, economy.critic)
+                self.critic = Critic(model.n_embd, experts.total, training)
 
     def forward(
         self,

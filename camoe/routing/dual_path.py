@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from camoe.economy.auction import bid_bias
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
 from camoe.routing.decision import RoutingDecision
@@ -25,6 +24,6 @@ class DualPath(GatedRouter):
         """See Router."""
         gate_logits = self.gate(h)
         bias = torch.zeros_like(gate_logits)
-        if quote is not None and opinion is not None:
-            bias = bid_bias(quote, opinion.difficulty, opinion.affinity).detach()
+        if quote is not None:
+            bias = quote.bias(gate_logits, opinion) - quote.toll()
         return self.decide(gate_logits, bias, scores=gate_logits, noise=noise)

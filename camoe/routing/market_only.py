@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from camoe.economy.auction import market_bids
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
+from camoe.economy.published_quote import PublishedQuote, market_bids
 from camoe.routing.decision import RoutingDecision
 from camoe.routing.gated_router import GatedRouter
 
@@ -23,6 +23,6 @@ class MarketOnly(GatedRouter):
     ) -> RoutingDecision:
         """See Router."""
         confidence = bids = self.gate(h)
-        if quote is not None and opinion is not None:
+        if isinstance(quote, PublishedQuote) and opinion is not None:
             bids = market_bids(quote, confidence, opinion.difficulty, opinion.affinity)
         return self.decide(confidence, (bids - confidence).detach(), scores=bids, noise=noise)

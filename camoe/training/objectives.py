@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camoe.economy.critic_loss import Outcome, affinity_loss, difficulty_loss
-from camoe.economy.market import CapitalMarket
+from camoe.config.economy import critic_of
+from camoe.economy.critic_loss import Outcome
 from camoe.economy.settlement_window import MicroBatchRecord
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
@@ -120,22 +120,18 @@ def _balance_terms(model: LanguageModel, trace: RoutingTrace, mask: Tensor, shar
 def _critic_terms(
     model: LanguageModel, trace: RoutingTrace, token_loss: Tensor, mask: Tensor, share: Tensor
 ) -> list[LossTerm]:
-    """Difficulty and affinity regressions, averaged over layers."""
-    if not isinstance(model.market, CapitalMarket) or not model.market.config.critic.loss_weight:
+    """What the economy's critics learn, averaged over layers."""
+    training = critic_of(model.config.economy)
+    if training is None or not training.loss_weight:
         return []
-    difficulty, affinity = trace.stacked_critic()
-    config, baseline = model.market.config.critic, model.market.state.baseline[:, None, None]
-    weight = config.loss_weight * share
     outcome = Outcome(trace.stacked("experts"), trace.stacked("price"), token_loss, mask)
-    terms = [LossTerm("critic_difficulty", difficulty_loss(difficulty, outcome, baseline), weight, ("critic",))]
-    if config.affinity_trained:
-        terms.append(LossTerm("critic_affinity", affinity_loss(affinity, outcome, baseline), weight, ("critic",)))
-    return terms
+    losses = model.market.critic_losses(*trace.stacked_critic(), outcome)
+    return [LossTerm(name, loss, training.loss_weight * share, ("critic",)) for name, loss in losses.items()]
 
 
 def settlement_record(losses: Losses) -> MicroBatchRecord:
     """What a market with capital needs to know of one micro-batch, without gradients."""
-    _, affinity = losses.trace.stacked_critic()
+    difficulty, affinity = losses.trace.stacked_critic()
     critic = [term.mean.detach() for term in losses.terms if term.name.startswith("critic")]
     return MicroBatchRecord(
         winners=losses.trace.stacked("experts"),
@@ -143,6 +139,7 @@ def settlement_record(losses: Losses) -> MicroBatchRecord:
         gate_logits=losses.trace.stacked("gate_logits").detach(),
         selection_bias=losses.trace.stacked("selection_bias"),
         affinity=affinity.detach(),
+        difficulty=difficulty.detach(),
         token_loss=losses.token_loss,
         mask=losses.mask,
         critic_loss=torch.stack(critic).sum() if critic else losses.token_loss.new_zeros(()),

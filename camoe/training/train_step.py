@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from camoe.economy.market_report import MarketReport
-from camoe.economy.settlement_window import SettlementWindow
 from camoe.model.language_model import LanguageModel
 from camoe.routing.decision import RoutingDecision
 from camoe.tracking.routing_statistics import RoutingStatistics
@@ -48,7 +47,7 @@ def train_step(
     """
     optimizer.zero_grad(set_to_none=True)
     window_tokens = torch.stack([batch.mask.sum() for batch, _ in batches]).sum()
-    settlement, totals = SettlementWindow(), dict[str, Tensor]()
+    settlement, totals = model.market.open_window(), dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
     for batch, noise in batches:
         losses = compute_losses(model, batch, noise=noise, window_tokens=window_tokens)

@@ -34,7 +34,7 @@ def run_config(*overrides: str) -> RunConfig:
     return resolve(composition(*overrides))
 
 
-REFUSED_PAIRS = {frozenset({"router=market_only", "economy=off"})}
+REFUSED_PAIRS = {frozenset({"router=market_only", economy}) for economy in ("economy=off", "economy=calibrated")}
 NEEDED = {"data=local": ["data.path=text.txt"], "job=evaluate": ["job.run=r"], "job=generate": ["job.run=r"]}
 
 

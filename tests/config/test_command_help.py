@@ -28,6 +28,6 @@ def test_values_of_no_group() -> None:
     assert {field.name for field in fields(RunConfig)} - {"train", "seeds"} <= first_words
 
 
-def test_three_examples() -> None:
+def test_examples() -> None:
     _, _, examples = TEXT.partition("Examples\n")
-    assert [line.split()[:2] for line in examples.strip().splitlines()] == [["python", "run.py"]] * 3
+    assert [line.split()[:2] for line in examples.strip().splitlines()] == [["python", "run.py"]] * 4

@@ -23,7 +23,7 @@ def test_groups_and_options() -> None:
         "model": ["0.4b", "0.4b_toy", "pilot", "tiny"],
         "experts": ["0r4t", "2r2t", "3r1t", "4r0t", "6r2t", "8r0t"],
         "router": ["dual_path", "market_only"],
-        "economy": ["off", "pilot", "v18", "v21"],
+        "economy": ["calibrated", "off", "pilot", "v18", "v21"],
         "phase": ["flat", "pilot", "seven", "seven_toy", "tiny", "v18"],
         "data": ["local", "python_stdlib"],
         "tokenizer": ["bpe", "byte", "rwkv_world"],

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camoe.config import ConfigError
-from camoe.economy.auction import bid_bias, elect, market_bids
-from camoe.economy.layer_quote import LayerQuote
+from camoe.economy.auction import elect
+from camoe.economy.published_quote import PublishedQuote, bid_bias, market_bids
 
 
-def quote(purse_ratio: float = 1.0, alpha: float = 0.5) -> LayerQuote:
-    return LayerQuote(
+def quote(purse_ratio: float = 1.0, alpha: float = 0.5) -> PublishedQuote:
+    return PublishedQuote(
         capital_share=torch.tensor([0.5, 0.3, 0.2]),
         alpha=torch.tensor(alpha),
         purse_ratio=torch.tensor(purse_ratio),

@@ -25,9 +25,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from camoe.config import ConfigError
 from camoe.config.economy import CriticConfig, EconomyConfig, MoneyConfig, V18Config, V21Config
-from camoe.economy.auction import bid_bias
 from camoe.economy.market import CapitalMarket, Market
 from camoe.economy.market_report import MarketReport
+from camoe.economy.published_quote import bid_bias
 from camoe.economy.settlement_window import MicroBatchRecord, SettlementWindow
 
 SHAPES = st.builds(

@@ -5,15 +5,15 @@ import torch
 
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import CriticOpinion
-from camoe.economy.layer_quote import LayerQuote
+from camoe.economy.published_quote import PublishedQuote
 from camoe.routing.dual_path import DualPath
 
 C = 8
 
 
-def _quote(n_expert: int, alpha: float = 0.7) -> LayerQuote:
+def _quote(n_expert: int, alpha: float = 0.7) -> PublishedQuote:
     share = torch.arange(1.0, n_expert + 1)
-    return LayerQuote(share / share.sum(), torch.tensor(alpha), torch.tensor(0.5), 0.05)
+    return PublishedQuote(share / share.sum(), torch.tensor(alpha), torch.tensor(0.5), 0.05)
 
 
 def _opinion(n_expert: int) -> CriticOpinion:

@@ -5,14 +5,14 @@ import torch
 
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import CriticOpinion
-from camoe.economy.layer_quote import LayerQuote
+from camoe.economy.published_quote import PublishedQuote
 from camoe.routing.market_only import MarketOnly
 
 
 def test_bids_elect_and_weigh() -> None:
     torch.manual_seed(0)
     router = MarketOnly(RouterConfig(kind="market_only", top_k=2), 8, 4)
-    quote = LayerQuote(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor(0.05), torch.tensor(1.0), bid_scale=0.05)
+    quote = PublishedQuote(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor(0.05), torch.tensor(1.0), bid_scale=0.05)
     opinion = CriticOpinion(torch.rand(1, 6), torch.randn(1, 6, 4))
     h = torch.randn(1, 6, 8)
     decision = router(h, quote, opinion, None)

@@ -1,0 +1,41 @@
+"""Running sums over a horizon of tokens: what was is kept in part, and the window is added."""
+
+from __future__ import annotations
+
+from camoe.config.calibrated import CalibratedConfig
+from camoe.economy.calibrated.rates import kept
+from camoe.economy.calibrated.state import CalibratedState
+from camoe.economy.calibrated.window import CalibratedWindow
+
+OF_BIDS = (
+    "tokens",
+    "loss",
+    "loss_square",
+    "target",
+    "gate_std",
+    "difficulty",
+    "difficulty_square",
+    "residual",
+)
+
+
+def remember(config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow) -> None:
+    """Update every running sum of `state` by the window."""
+    totals = window.totals
+    if totals is None:
+        raise ValueError("the settlement window holds no micro-batch")
+    n = totals.tokens
+    for name in OF_BIDS:
+        getattr(state, name).mul_(kept(n, config.bid.half_life)).add_(getattr(totals, name))
+    state.load.mul_(kept(n, config.idle_tax.load_half_life)).add_(totals.served)
+    state.arms.mul_(kept(n, config.alpha.half_life)).add_(totals.arms)
+    state.arms_total.add_(totals.arms)
+    state.credit.mul_(kept(n, config.credit.half_life))
+    state.credit_squares.mul_(kept(n, config.credit.half_life) ** 2)
+    state.value_moments.mul_(kept(n, config.price.half_life))
+    if window.credit is not None:
+        state.credit.add_(window.credit.credit)
+        state.credit_squares.add_(window.credit.squares)
+        state.value_moments.add_(window.credit.moments)
+    state.tokens_settled.add_(n)
+    state.settlements.add_(1)
