@@ -1,0 +1,36 @@
+"""All rows by name, in the order of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from benchmarks import (
+    generation,
+    peak_memory,
+    settlement,
+    start_up,
+    tracking,
+    whole_step,
+    wkv7,
+)
+from benchmarks.gate import GateFailed
+from benchmarks.result import Result
+from benchmarks.session import Session
+
+FAMILIES = {
+    module.ROW: module for module in (wkv7, whole_step, generation, peak_memory, settlement, tracking, start_up)
+}
+
+
+def about(name: str) -> str:
+    """What a family of rows measures, in one line."""
+    return (FAMILIES[name].__doc__ or "").strip().splitlines()[0]
+
+
+def run_family(name: str, session: Session) -> Iterator[Result]:
+    """The results of a family; a failed gate ends it with a row that says so."""
+    measure: Callable[[Session], Iterator[Result]] = FAMILIES[name].measure
+    try:
+        yield from measure(session)
+    except GateFailed as failure:
+        yield Result(row=name, what="correctness gate", failed=True, reason=str(failure))

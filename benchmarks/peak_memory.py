@@ -1,0 +1,73 @@
+"""Memory of one training step, each form in a process of its own: what it has at most beyond the imported libraries."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+import psutil
+import torch
+
+from benchmarks.result import Result, at_most
+from benchmarks.sample import Sample
+from benchmarks.session import Session
+from benchmarks.whole_step import TINY, our_step, published_step, same_gradients
+from benchmarks.workload import StepShape, build_model
+from camoe.tracking.provenance import REPOSITORY
+
+ROW = "peak_memory"
+FORMS = {"ours": our_step, "published": published_step}
+BIG_VOCABULARY = 65_536
+
+
+def measure(session: Session) -> Iterator[Result]:
+    """A step with a small and with the large vocabulary."""
+    shape = session.pick(StepShape(), TINY)
+    gate = same_gradients(shape)
+    for vocab in session.pick((shape.vocab, BIG_VOCABULARY), (shape.vocab,)):
+        wanted = replace(shape, vocab=vocab)
+        session.say(f"peak memory, {wanted}")
+        used = {form: Sample((float(step_memory(wanted, form)),), "bytes") for form in FORMS}
+        yield Result(
+            row=ROW,
+            what=f"peak memory of a training step over the published form's, {wanted}",
+            value=used["ours"].over(used["published"]),
+            must=at_most(1 / 4) if not session.quick else None,
+            figures=used,
+            gate=gate,
+        )
+
+
+def step_memory(shape: StepShape, form: str) -> int:
+    """Bytes, measured in a fresh process with as many threads as this one has."""
+    arguments = [form, str(torch.get_num_threads()), json.dumps(asdict(shape))]
+    command = [sys.executable, "-m", "benchmarks.peak_memory", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{form}: {done.stderr.strip().splitlines()[-1]}")
+    return int(done.stdout)
+
+
+def main() -> None:
+    """Prints the bytes of two steps of one form: the second has the optimiser's state beside it."""
+    parser = argparse.ArgumentParser(description="memory of a training step, for `python -m benchmarks`")
+    parser.add_argument("form", choices=FORMS)
+    parser.add_argument("threads", type=int)
+    parser.add_argument("shape", type=json.loads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    shape = StepShape(**options.shape)
+    before = psutil.Process().memory_info().rss
+    step = FORMS[options.form](build_model(shape.config()), shape)
+    step()
+    step()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+
+
+if __name__ == "__main__":
+    main()

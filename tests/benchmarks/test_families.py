@@ -1,0 +1,92 @@
+"""Every row runs on tiny sizes, and a wrong answer is never timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.families import FAMILIES, about, run_family
+from benchmarks.session import Session
+from camoe.economy.market import CapitalMarket
+from camoe.economy.market_report import MarketReport
+from camoe.kernels.wkv7 import wkv7
+from camoe.tracking.metrics_log import MetricsLog
+
+QUICK = Session(quick=True, repetitions=1)
+SLOW = ("peak_memory", "start_up")  # processes of their own
+
+
+def _slow(names: tuple[str, ...]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
+
+
+@pytest.mark.parametrize("name", _slow(tuple(FAMILIES)))
+def test_every_row_runs(name: str) -> None:
+    results = list(run_family(name, QUICK))
+    assert results
+    for result in results:
+        assert result.row == name
+        assert result.what
+        if result.verdict == "unrun":
+            assert result.reason
+        else:
+            assert result.value is not None, result.reason
+            assert all(value > 0 for value in result.value.values)
+            assert result.gate or "error" in result.what
+    assert about(name)
+
+
+def _wrong(function: Callable[..., Any], factor: float = 1.001) -> Callable[..., Any]:
+    def scaled(*arguments: Any, **options: Any) -> Any:
+        out = function(*arguments, **options)
+        return (out[0] * factor, *out[1:]) if isinstance(out, tuple) else out * factor
+
+    return scaled
+
+
+def _wkv7(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.wkv7.wkv7", _wrong(wkv7))
+
+
+def _published_expert(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import published_layers
+
+    monkeypatch.setattr(published_layers, "prefix_expert", _wrong(published_layers.prefix_expert, 1.1))
+
+
+def _idle_market(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = MarketReport(residual=torch.zeros(2), purse_residual=torch.zeros(2))
+    monkeypatch.setattr(CapitalMarket, "settle", lambda *_, **__: nothing)
+
+
+def _lost_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MetricsLog, "write", lambda *_: None)
+
+
+def _empty_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.start_up._composed", lambda: ("", 0.1))
+
+
+@pytest.mark.parametrize(
+    ("name", "sabotage"),
+    [
+        ("wkv7", _wkv7),
+        ("whole_step", _published_expert),
+        ("generation", _published_expert),
+        ("peak_memory", _published_expert),
+        ("settlement", _idle_market),
+        ("tracking", _lost_records),
+        ("start_up", _empty_configuration),
+    ],
+)
+def test_a_wrong_answer_fails_the_gate(
+    name: str, sabotage: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage(monkeypatch)
+    *before, last = run_family(name, QUICK)
+    assert last.verdict == "failed"
+    assert last.reason
+    assert not any(result.figures for result in before)
