@@ -22,10 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.published_layers import confidences, masked_experts, time_mix
-from camoe.economy.auction import bid_bias
 from camoe.economy.critic_loss import Outcome, affinity_loss, difficulty_loss
 from camoe.economy.market import CapitalMarket
-from camoe.economy.settlement_window import MicroBatchRecord, SettlementWindow
+from camoe.economy.settlement_window import MicroBatchRecord
 from camoe.model.language_model import LanguageModel
 from camoe.model.mixture import Mixture
 from camoe.routing.balance_losses import switch_balance_loss
@@ -82,7 +81,7 @@ class PublishedCaMoE:
         loss, record = self.losses(batch, noise)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), grad_clip)
-        window = SettlementWindow()
+        window = self.market.open_window()
         window.add(record)
         self.market.settle(window, self.model.critics(), phase_name="normal")
         optimizer.step()
@@ -95,9 +94,9 @@ class PublishedCaMoE:
     def _mixture(self, layer: int, h: Tensor, readout: Tensor, noise: Tensor | None) -> tuple[Tensor, Vote]:
         mixture: Mixture = self.model.blocks[layer].mixture  # type: ignore[assignment]
         assert mixture.critic is not None
-        difficulty, affinity = mixture.critic(h)
+        opinion = mixture.critic(h)
         gate = confidences(mixture.router.gate, h)  # type: ignore[arg-type]
-        bias = bid_bias(self.market.quote(layer), difficulty, affinity).detach()
+        bias = self.market.quote(layer).bias(gate.detach(), opinion)
         bids = gate.detach() + bias
         if noise is not None:
             bids = bids + self.config.router.noise_std * noise
@@ -105,7 +104,7 @@ class PublishedCaMoE:
         winners, price = top.indices[..., :-1], top.values[..., -1]
         weights = torch.softmax(gate.gather(-1, winners), dim=-1)
         out = masked_experts(mixture.experts, self.model.bridge, h, readout, winners, weights)
-        return out, Vote(winners, price, gate, bias, difficulty, affinity)
+        return out, Vote(winners, price, gate, bias, *opinion)
 
     def _critic_loss(self, votes: list[Vote], token_loss: Tensor, mask: Tensor) -> Tensor:
         total = token_loss.new_zeros(())

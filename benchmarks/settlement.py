@@ -20,7 +20,6 @@ from benchmarks.workload import StepShape, build_model
 from camoe.config.run import RunConfig
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.market import CapitalMarket
-from camoe.economy.settlement_window import SettlementWindow
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import LayerRouting, RoutingTrace
 from camoe.routing.decision import RoutingDecision
@@ -74,7 +73,7 @@ def settlement(model: LanguageModel, statistics: MarketStatistics, elections: li
     critics = model.critics()
 
     def run() -> None:
-        window = SettlementWindow()
+        window = model.market.open_window()
         for losses in elections:
             window.add(settlement_record(losses))
         statistics.add(model.market.settle(window, critics, phase_name="normal"))
@@ -95,7 +94,7 @@ def observation(statistics: RoutingStatistics, elections: list[Losses]) -> Conte
 def ledger_closes(model: LanguageModel, elections: list[Losses]) -> str:
     """Passes when the settlement's flows explain the change of capital, and there is one."""
     assert isinstance(model.market, CapitalMarket)
-    window = SettlementWindow()
+    window = model.market.open_window()
     for losses in elections:
         window.add(settlement_record(losses))
     before = model.market.state.capital.clone()
