@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from camoe.config.run import RunConfig
 from camoe.economy.layer_quote import LayerQuote
-from camoe.model.bridge import LinearStateBridge
+from camoe.model.bridge import OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedAttention, DeepEmbedTables
 from camoe.model.mixture import Mixture
 from camoe.model.recurrent_state import LayerState
@@ -37,7 +37,7 @@ class Block(nn.Module):
         tokens: Tensor,
         v_first: Tensor | None,
         state: LayerState,
-        bridge: LinearStateBridge | None,
+        bridge: OpenBridge | None,
         quote: LayerQuote | None,
         noise: Tensor | None,
     ) -> tuple[Tensor, Tensor, LayerState, LayerRouting]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from camoe.model.derived_weights import DerivedWeights
+from camoe.model.prefix_map import PrefixMap
 
 
 class LinearStateBridge(nn.Module):
@@ -12,7 +18,8 @@ class LinearStateBridge(nn.Module):
 
     feature = GELU(LN([h ; readout] W_c)); low = feature W_low; prefix = LN(low U + pos). The readout is the state's
     answer S_{t-1}(-kk_t) of the layer's TimeMix, so gradients run from the experts back into the RWKV state.
-    Source: CaMoE v21.1 (Linear-State Bridge), materialised form; the readable reference of every faster one.
+    The last step is never carried out: it is the same affine map for every token, and the experts attend through it.
+    Source: CaMoE v21.1 (Linear-State Bridge).
     """
 
     def __init__(self, n_embd: int, prefix_len: int, low_rank: int) -> None:
@@ -26,16 +33,38 @@ class LinearStateBridge(nn.Module):
         self.position = nn.Parameter(torch.empty(prefix_len, n_embd))
         self.prefix_norm = nn.LayerNorm(n_embd)
         nn.init.trunc_normal_(self.position, std=0.02)
+        self._map = DerivedWeights[PrefixMap]()
 
     def forward(self, h: Tensor, readout: Tensor) -> Tensor:
-        """Prefix [n,P,C] of n tokens from their hidden vectors and state readouts, both [n,C]."""
+        """Low-rank rows [n,P,r] of n tokens from their hidden vectors and state readouts, both [n,C]."""
         joined = torch.cat((h, self.readout_norm(readout.to(h.dtype))), dim=-1)
         feature = F.gelu(self.feature_norm(self.compress(joined)))
-        low = self.to_low(feature).unflatten(-1, (self.prefix_len, self.low_rank))
-        return self.prefix_norm(self.up(low) + self.position)
+        return self.to_low(feature).unflatten(-1, (self.prefix_len, self.low_rank))
+
+    def prefix_map(self) -> PrefixMap:
+        """The map from low-rank rows to the prefix; where nobody asks for its gradients the last one serves again."""
+        norm = self.prefix_norm
+        weights = (self.up.weight, self.position, norm.weight, norm.bias)
+        return self._map.get(weights, lambda: PrefixMap.of(self.up.weight, self.position, norm))
+
+    def _apply(self, *args: Any, **kwargs: Any) -> LinearStateBridge:
+        self._map.forget()
+        return super()._apply(*args, **kwargs)
 
     @property
     def flops_per_token(self) -> int:
         """Forward floating-point operations for one token."""
-        compress, to_low = self.compress.weight.numel(), self.to_low.weight.numel()
-        return 2 * (compress + to_low + self.prefix_len * self.up.weight.numel())
+        return 2 * (self.compress.weight.numel() + self.to_low.weight.numel())
+
+
+@dataclass(frozen=True)
+class OpenBridge:
+    """The bridge during one forward of the model, with the map that all layers and experts share."""
+
+    bridge: LinearStateBridge
+    prefix_map: PrefixMap
+
+    @staticmethod
+    def of(bridge: LinearStateBridge | None) -> OpenBridge | None:
+        """None where no expert needs a prefix."""
+        return None if bridge is None else OpenBridge(bridge, bridge.prefix_map())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -13,35 +14,44 @@ from camoe.model.language_model import LanguageModel
 class ModelCost:
     """total_params: stored. active_params: those that serve one token when every winner is as likely as any other.
 
-    expert_flops: [E] forward FLOPs of one expert for one token, its share of the bridge included. other_flops: forward
+    expert_flops: [E] forward FLOPs of one expert for one token, without the bridge. bridge_flops: those of the bridge
+    for a token that any of the n_prefix Transformer experts won; it runs once even if several did. other_flops: forward
     FLOPs of all other matrices and of the WKV-7 recurrence, all layers and the head. A multiply-add counts two.
 
-    Left out are norms and whatever else is done channel by channel, and DeepEmbedAttention's scores and mix, which grow
-    with the context: 2 (query_dim + C) FLOPs per layer for every token looked back at.
+    Left out are norms and whatever else is done channel by channel; what a Transformer expert prepares once for all
+    tokens of a forward (its factors); and DeepEmbedAttention's scores and mix, which grow with the context: 2 (query_dim
+    + C) FLOPs per layer for every token looked back at.
     """
 
     total_params: int
     active_params: int
     expert_flops: list[int]
+    bridge_flops: int
+    n_prefix: int
     other_flops: int
 
     def flops_per_token(self, n_layer: int, top_k: int) -> float:
-        """Forward FLOPs per token under an even load."""
-        return self.other_flops + n_layer * top_k * sum(self.expert_flops) / len(self.expert_flops)
+        """Forward FLOPs per token when every set of top_k winners is as likely as any other."""
+        n_expert = len(self.expert_flops)
+        without_bridge = math.comb(n_expert - self.n_prefix, top_k) / math.comb(n_expert, top_k)
+        winners = top_k * sum(self.expert_flops) / n_expert
+        return self.other_flops + n_layer * (winners + (1 - without_bridge) * self.bridge_flops)
 
 
 def model_cost(model: LanguageModel) -> ModelCost:
-    """Cost of a model, which may lie on the meta device.
-
-    The bridge runs once for a token, so where two Transformer experts win it is counted once too often.
-    """
+    """Cost of a model, which may lie on the meta device."""
     experts = model.blocks[0].mixture.expert_list()  # type: ignore[operator, union-attr]
-    bridge = model.bridge.flops_per_token if model.bridge is not None else 0
-    expert_flops = [expert.flops_per_token + (bridge if expert.needs_prefix else 0) for expert in experts]
     total = sum(parameter.numel() for parameter in model.parameters())
     stored_per_layer = sum(expert.num_params for expert in experts)
     idle = stored_per_layer * (1 - model.config.router.top_k / len(experts))
-    return ModelCost(total, round(total - model.config.model.n_layer * idle), expert_flops, _other_flops(model))
+    return ModelCost(
+        total_params=total,
+        active_params=round(total - model.config.model.n_layer * idle),
+        expert_flops=[expert.flops_per_token for expert in experts],
+        bridge_flops=model.bridge.flops_per_token if model.bridge is not None else 0,
+        n_prefix=sum(expert.needs_prefix for expert in experts),
+        other_flops=_other_flops(model),
+    )
 
 
 def _other_flops(model: LanguageModel) -> int:

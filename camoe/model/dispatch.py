@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from camoe.model.experts.expert import Expert, ExpertContext
+from camoe.model.prefix_map import PrefixMap
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,26 @@ def run_experts(
     h: Tensor,
     previous: Tensor,
     make_prefix: Callable[[Tensor], Tensor] | None,
+    prefix_map: PrefixMap | None,
 ) -> Tensor:
     """Outputs [n,K,C] of each token's winners [n,K], from hidden vectors and their predecessors [n,C].
 
-    `make_prefix` maps token indices [m] to prefixes [m,P,C]; it is asked once, for the tokens of the experts that need
-    one. An expert's non-finite output reaches only the tokens it won.
+    `make_prefix` maps token indices [m] to low-rank rows [m,P,r]; it is asked once, for the tokens of the experts that
+    need them. An expert's non-finite output reaches only the tokens it won.
     """
     plan = plan_dispatch(winners, len(experts))
     segments = plan.tokens.split(plan.counts)
     prefix = _PrefixOfTokens(experts, segments, h.shape[0], make_prefix)
-    outputs = [
-        expert(h[tokens], ExpertContext(previous[tokens], prefix.of(tokens) if expert.needs_prefix else None))
-        for expert, tokens in zip(experts, segments, strict=True)
-    ]
+
+    def context(expert: Expert, tokens: Tensor) -> ExpertContext:
+        return ExpertContext(previous[tokens], prefix.of(tokens) if expert.needs_prefix else None, prefix_map)
+
+    outputs = [expert(h[tokens], context(expert, tokens)) for expert, tokens in zip(experts, segments, strict=True)]
     return torch.cat(outputs)[plan.inverse].unflatten(0, winners.shape)
 
 
 class _PrefixOfTokens:
-    """Prefixes made once for every token that some prefix expert won, even if several won it."""
+    """Low-rank rows made once for every token that some prefix expert won, even if several won it."""
 
     def __init__(
         self,
@@ -76,5 +79,5 @@ class _PrefixOfTokens:
         self.row_of_token = chosen.cumsum(0) - 1
 
     def of(self, tokens: Tensor) -> Tensor:
-        """Prefixes [m,P,C] of the given tokens [m]."""
+        """Rows [m,P,r] of the given tokens [m]."""
         return self.rows[self.row_of_token[tokens]]

@@ -11,7 +11,7 @@ from camoe.economy.critic import Critic
 from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market import Market
 from camoe.model.block import Block
-from camoe.model.bridge import LinearStateBridge
+from camoe.model.bridge import LinearStateBridge, OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedTables
 from camoe.model.initialization import initialize_embedding, initialize_head, initialize_output_norm
 from camoe.model.recurrent_state import RecurrentState
@@ -65,11 +65,12 @@ class LanguageModel(nn.Module):
         """
         x = self.ln0(self.emb(tokens))
         state = state if state is not None else RecurrentState.zeros(self.config.model, tokens.shape[0], x)
+        bridge = OpenBridge.of(self.bridge)
         v_first: Tensor | None = None
         after = []
         for layer, block in enumerate(self.blocks):
             layer_noise = None if noise is None else noise[:, layer]
-            inputs = (x, tokens, v_first, state.layers[layer], self.bridge, self.quote(layer), layer_noise)
+            inputs = (x, tokens, v_first, state.layers[layer], bridge, self.quote(layer), layer_noise)
             x, v_first, layer_state, routing = self._run(block, *inputs)
             after.append(layer_state)
             if trace is not None:

@@ -10,7 +10,7 @@ from camoe.config.model import ModelConfig
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import Critic
 from camoe.economy.layer_quote import LayerQuote
-from camoe.model.bridge import LinearStateBridge
+from camoe.model.bridge import OpenBridge
 from camoe.model.dispatch import run_experts
 from camoe.model.experts.build import build_experts
 from camoe.model.experts.expert import Expert
@@ -47,7 +47,7 @@ class Mixture(nn.Module):
         h: Tensor,
         previous: Tensor,
         readout: Tensor,
-        bridge: LinearStateBridge | None,
+        bridge: OpenBridge | None,
         quote: LayerQuote | None,
         noise: Tensor | None,
     ) -> tuple[Tensor, LayerRouting]:
@@ -64,7 +64,8 @@ class Mixture(nn.Module):
             decision.experts.flatten(0, 1),
             flat_h,
             previous.flatten(0, 1),
-            None if bridge is None else lambda tokens: bridge(flat_h[tokens], flat_readout[tokens]),
+            None if bridge is None else lambda tokens: bridge.bridge(flat_h[tokens], flat_readout[tokens]),
+            None if bridge is None else bridge.prefix_map,
         )
         weights = decision.weights.flatten(0, 1).to(outputs.dtype)
         mixed = (outputs * weights.unsqueeze(-1)).sum(1).unflatten(0, h.shape[:2])

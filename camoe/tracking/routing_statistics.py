@@ -24,7 +24,7 @@ from camoe.tracking.distribution import (
 )
 from camoe.tracking.layer_values import over_layers, series_of
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME
-from camoe.tracking.routing_sums import micro_batch_sums
+from camoe.tracking.routing_sums import micro_batch_sums, tokens_won
 
 DEAD_BELOW = 0.01  # of the mean load
 HELD_OUT = ("load", "load_entropy", "dead_experts", "gate_mi", "trans_share", "flops_per_token", "market_flip_rate")
@@ -33,19 +33,22 @@ HELD_OUT = ("load", "load_entropy", "dead_experts", "gate_mi", "trans_share", "f
 def routing_statistics_of(model: LanguageModel) -> RoutingStatistics:
     """Empty statistics that know the model's experts and what they cost."""
     cost = model_cost(model)
-    return RoutingStatistics(model.config.experts.rwkv_ffn, cost.expert_flops, cost.other_flops)
+    return RoutingStatistics(model.config.experts.rwkv_ffn, cost.expert_flops, cost.bridge_flops, cost.other_flops)
 
 
 class RoutingStatistics:
     """Accumulates micro-batches until `reset`; experts with index >= n_rwkv are Transformer experts.
 
-    expert_flops: forward FLOPs per token of each expert of a layer. other_flops: those of everything else in the model.
+    expert_flops: forward FLOPs per token of each expert of a layer. bridge_flops: those of the bridge for a token that
+    any Transformer expert won. other_flops: those of everything else in the model.
     """
 
-    def __init__(self, n_rwkv: int, expert_flops: Sequence[float], other_flops: float = 0.0) -> None:
+    def __init__(
+        self, n_rwkv: int, expert_flops: Sequence[float], bridge_flops: float = 0.0, other_flops: float = 0.0
+    ) -> None:
         self.n_rwkv = n_rwkv
         self.expert_flops = np.asarray(expert_flops, dtype=np.float64)
-        self.other_flops = other_flops
+        self.bridge_flops, self.other_flops = bridge_flops, other_flops
         self.reset()
 
     def reset(self) -> None:
@@ -57,7 +60,8 @@ class RoutingStatistics:
     @torch.no_grad()
     def add(self, routing: RoutingDecision, mask: Tensor) -> None:
         """Add one micro-batch; mask [B,T] is True at real targets. Nothing is read back from the device."""
-        for name, value in {**micro_batch_sums(routing, mask), "tokens": mask.sum()}.items():
+        bridged = tokens_won(routing.experts, mask, self.n_rwkv)
+        for name, value in {**micro_batch_sums(routing, mask), "bridged": bridged, "tokens": mask.sum()}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._micro_batches += 1
         self._winners = routing.experts.shape[-1]
@@ -98,11 +102,11 @@ class RoutingStatistics:
         tokens = int(sums.pop("tokens", 0))
         if not tokens:
             return {}, {}
-        load = sums.pop("load")
+        load, bridged = sums.pop("load"), sums.pop("bridged")
         micro = sums.pop("maxvio_micro") / self._micro_batches
         layered = {
             **_load_metrics(load),
-            **self._compute_metrics(load, tokens),
+            **self._compute_metrics(load, bridged, tokens),
             **self._router_metrics({name: value / tokens for name, value in sums.items()}, load),
             "routing/maxvio_micro": micro,
         }
@@ -113,10 +117,11 @@ class RoutingStatistics:
         }
         return layered, scalars
 
-    def _compute_metrics(self, load: Array, tokens: int) -> dict[str, Array]:
+    def _compute_metrics(self, load: Array, bridged: Array, tokens: int) -> dict[str, Array]:
         return {
             "routing/trans_share": shares(load)[:, self.n_rwkv :].sum(-1),
-            "routing/expert_flops_per_token": (load * self.expert_flops).sum(-1) / tokens,
+            "routing/expert_flops_per_token": ((load * self.expert_flops).sum(-1) + bridged * self.bridge_flops)
+            / tokens,
         }
 
     def _router_metrics(self, mean: dict[str, Array], load: Array) -> dict[str, Array]:

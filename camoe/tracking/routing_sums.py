@@ -74,6 +74,11 @@ def micro_batch_sums(routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor
     }
 
 
+def tokens_won(experts: Tensor, mask: Tensor, first: int) -> Tensor:
+    """[L] real tokens that at least one expert with index >= first won, from winners [L,B,T,K]."""
+    return ((experts >= first).any(-1) & mask).sum((1, 2), dtype=torch.float64)
+
+
 def _masked_sum(value: Tensor, mask: Tensor) -> Tensor:
     """[L,B,T,n] summed over the real tokens -> [L,n]; padding may hold anything, even NaN."""
     return torch.where(mask[None, ..., None], value, 0.0).sum((1, 2), dtype=torch.float64)

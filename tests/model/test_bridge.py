@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camoe.model.bridge import LinearStateBridge
+from camoe.model.bridge import LinearStateBridge, OpenBridge
+from camoe.model.prefix_attention_reference import materialised_prefix
 
 C, P, R = 6, 3, 2
 
@@ -49,7 +50,7 @@ def _inputs(n: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("n", [1, 5])
 def test_prefix_and_every_gradient_are_those_of_the_formula(n: int) -> None:
     bridge, (h, readout) = _bridge(), _inputs(n)
-    found, expected = bridge(h, readout), _literal(bridge, h, readout)
+    found, expected = materialised_prefix(bridge, bridge(h, readout)), _literal(bridge, h, readout)
     assert found.shape == (n, P, C)
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
     wanted = (h, readout, *bridge.parameters())
@@ -65,8 +66,26 @@ def test_the_gradient_through_the_readout_is_the_slope() -> None:
     assert torch.autograd.gradcheck(lambda r: bridge(h, r), (readout,))
 
 
-def test_no_tokens_give_no_prefix() -> None:
-    assert _bridge()(*_inputs(0)).shape == (0, P, C)
+def test_no_tokens_give_no_rows() -> None:
+    assert _bridge()(*_inputs(0)).shape == (0, P, R)
+
+
+def test_the_map_is_made_once_until_a_weight_changes_and_anew_where_it_learns() -> None:
+    bridge = _bridge()
+    with torch.no_grad():
+        first = bridge.prefix_map()
+        assert bridge.prefix_map() is first
+        bridge.position.add_(1)
+        assert bridge.prefix_map() is not first
+    learning = bridge.prefix_map()
+    assert learning.basis.requires_grad
+    assert bridge.prefix_map() is not learning
+    bridge.requires_grad_(False)
+    assert bridge.prefix_map() is bridge.prefix_map()
+
+
+def test_a_mix_without_transformer_experts_has_no_bridge_to_open() -> None:
+    assert OpenBridge.of(None) is None
 
 
 def test_a_zero_readout_at_the_start_of_a_text_is_finite() -> None:

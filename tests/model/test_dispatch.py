@@ -16,7 +16,7 @@ C = 32
 def _mix(n_rwkv: int, n_transformer: int) -> list[Expert]:
     torch.manual_seed(0)
     experts: list[Expert] = [RwkvFeedForward(C, 4 * C, layer_id=1, n_layer=3, token_shift=True) for _ in range(n_rwkv)]
-    experts += [TransformerPrefix(C, 16, prefix_len=3) for _ in range(n_transformer)]
+    experts += [TransformerPrefix(C, 16, prefix_len=3, low_rank=4) for _ in range(n_transformer)]
     for expert in experts:
         for parameter in expert.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
@@ -26,7 +26,7 @@ def _mix(n_rwkv: int, n_transformer: int) -> list[Expert]:
 def _dense(
     experts: list[Expert], winners: Tensor, h: Tensor, previous: Tensor, readout: Tensor, bridge: LinearStateBridge
 ) -> Tensor:
-    context = ExpertContext(previous, bridge(h, readout))
+    context = ExpertContext(previous, bridge(h, readout), bridge.prefix_map())
     every = torch.stack([expert(h, context) for expert in experts], dim=1)
     return every.gather(1, winners.unsqueeze(-1).expand(*winners.shape, h.shape[-1]))
 
@@ -46,7 +46,10 @@ def test_values_and_gradients_equal_the_dense_sum(n_rwkv: int, n_transformer: in
     cotangent = torch.randn(n_token, top_k, C, dtype=torch.float64, generator=generator)
     wrt = [h, previous, readout, *bridge.parameters(), *(p for expert in experts for p in expert.parameters())]
 
-    grouped = run_experts(experts, winners, h, previous, lambda tokens: bridge(h[tokens], readout[tokens]))
+    def make_rows(tokens: Tensor) -> Tensor:
+        return bridge(h[tokens], readout[tokens])
+
+    grouped = run_experts(experts, winners, h, previous, make_rows, bridge.prefix_map())
     dense = _dense(experts, winners, h, previous, readout, bridge)
     torch.testing.assert_close(grouped, dense, rtol=1e-10, atol=1e-12)
     for ours, reference in zip(
@@ -69,7 +72,7 @@ def test_a_non_finite_expert_harms_only_its_own_tokens() -> None:
         experts[2].value.weight.fill_(float("nan"))  # type: ignore[union-attr]
     h = torch.randn(40, C, dtype=torch.float64)
     winners = torch.rand(40, 4).topk(2).indices
-    out = run_experts(experts, winners, h, h, None)
+    out = run_experts(experts, winners, h, h, None, None)
     assert torch.equal(out.isnan().all(-1), winners == 2)
     assert torch.equal(out.isnan().any(-1), winners == 2)
 
@@ -92,5 +95,5 @@ def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
         asked.append(tokens.tolist())
         return bridge(h[tokens], h[tokens])
 
-    run_experts(experts, winners, h, h, make_prefix)
+    run_experts(experts, winners, h, h, make_prefix, bridge.prefix_map())
     assert asked == [[0, 1, 2, 3, 4]]

@@ -26,5 +26,5 @@ def build_experts(layer_id: int, model: ModelConfig, mix: ExpertsConfig, *, seed
             )
     for index in range(mix.transformer_prefix):
         with seeded(seed, f"{name}.transformer_prefix.{index}"):
-            experts.append(TransformerPrefix(model.n_embd, model.head_size, model.prefix_len))
+            experts.append(TransformerPrefix(model.n_embd, model.head_size, model.prefix_len, model.low_rank))
     return experts

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from camoe.model.prefix_map import PrefixMap
+
 
 @dataclass(frozen=True)
 class ExpertContext:
     """What an expert may know about the n tokens it serves, beside their hidden vectors.
 
     previous: [n,C] hidden vectors of the tokens before them in the sequence (zero at a start without state).
-    prefix: [n,P,C] rows made from the RWKV state by the bridge; None when no expert of the mix attends to it.
+    low: [n,P,r] low-rank rows made from the RWKV state by the bridge. prefix_map: how they become the prefix, shared by
+    all tokens. Both None for an expert that does not attend to it.
     """
 
     previous: Tensor
-    prefix: Tensor | None = None
+    low: Tensor | None = None
+    prefix_map: PrefixMap | None = None
 
 
 class Expert(nn.Module, ABC):

@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camoe.model.derived_weights import DerivedWeights, wants_gradient
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.initialization import initialize_orthogonal
+from camoe.model.low_rank_prefix import FEW_TOKENS, PrefixFactors, attend_absorbed, attend_by_factors, prefix_factors
+from camoe.model.prefix_map import PrefixMap
 
 
 class TransformerPrefix(Expert):
     """q = h W_q, K = prefix W_k, V = prefix W_v; out = softmax(q K^T / sqrt(D)) V W_o * sigmoid(h W_g + b_g).
 
     A token needs no other token's keys, so the cost per token does not grow with the context. Keys and values have no
-    bias and follow the prefix's LayerNorm directly, which the exact low-rank form relies on. Source: CaMoE v21.1.
+    bias and follow the prefix's LayerNorm directly, so attention runs exactly in the prefix's low rank and no row, key
+    or value is ever written out. Source: CaMoE v21.1.
     """
 
     needs_prefix = True
 
-    def __init__(self, n_embd: int, head_size: int, prefix_len: int) -> None:
+    def __init__(self, n_embd: int, head_size: int, prefix_len: int, low_rank: int) -> None:
         super().__init__()
-        self.head_size, self.prefix_len = head_size, prefix_len
+        self.head_size, self.prefix_len, self.low_rank = head_size, prefix_len, low_rank
         self.query = nn.Linear(n_embd, n_embd, bias=False)
         self.key = nn.Linear(n_embd, n_embd, bias=False)
         self.value = nn.Linear(n_embd, n_embd, bias=False)
         self.output = nn.Linear(n_embd, n_embd, bias=False)
         self.output_gate = nn.Linear(n_embd, n_embd)
         initialize_orthogonal(self.output.weight, gain=0.1)
+        self._factors = DerivedWeights[PrefixFactors]()
 
     def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
-        """Outputs [n,C] of n tokens with hidden vectors h [n,C] and prefixes [n,P,C]."""
-        assert context.prefix is not None, "the mixture gives a prefix to every expert that needs one"
-        query = self._heads(self.query(h)[:, None])
-        key, value = self._heads(self.key(context.prefix)), self._heads(self.value(context.prefix))
-        attended = F.scaled_dot_product_attention(query, key, value)
-        return self.output(attended.flatten(1)) * torch.sigmoid(self.output_gate(h))
+        """Outputs [n,C] of n tokens with hidden vectors h [n,C]."""
+        assert context.low is not None, "the mixture gives rows to every expert that needs a prefix"
+        assert context.prefix_map is not None, "rows come with their map"
+        attended = self.attend(self.query(h), context.low, context.prefix_map)
+        return self.output(attended) * torch.sigmoid(self.output_gate(h))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """[n,rows,C] -> [n,H,rows,D]."""
-        return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+    def attend(self, query: Tensor, low: Tensor, prefix_map: PrefixMap) -> Tensor:
+        """Attended values [n,C] of queries [n,C] and rows low [n,P,r], by the form that is cheapest here."""
+        key, value = self.key.weight, self.value.weight
+        if len(query) < FEW_TOKENS and wants_gradient((key, value, prefix_map.basis)):
+            return attend_absorbed(query, low, prefix_map, key, value, self.head_size)
+        return attend_by_factors(query, low, prefix_map, self.factors(prefix_map, query.dtype), self.head_size)
+
+    def factors(self, prefix_map: PrefixMap, dtype: torch.dtype) -> PrefixFactors:
+        """W_k and W_v times the map's basis, for queries of this dtype; kept where nobody asks for their gradients."""
+        key, value = self.key.weight, self.value.weight
+        weights = (key, value, prefix_map.basis)
+        return self._factors.get(weights, lambda: prefix_factors(prefix_map, key, value), kind=dtype)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> TransformerPrefix:
+        self._factors.forget()
+        return super()._apply(*args, **kwargs)
 
     @property
     def flops_per_token(self) -> int:
-        """Forward floating-point operations for one token, the bridge not included."""
-        matrix = self.query.weight.numel()
-        scores_and_mix = 2 * self.prefix_len * self.query.in_features
-        return 2 * (matrix * (3 + 2 * self.prefix_len) + scores_and_mix)
+        """Forward floating-point operations for one token when factors exist, the bridge not included.
+
+        Making the factors costs 4 C^2 (r+P) per call, shared by its tokens.
+        """
+        n_embd, rows, rank = self.query.in_features, self.prefix_len, self.low_rank
+        through_factors = 2 * n_embd * (rank + rows)
+        scores_and_mix = 2 * rows * rank * (n_embd // self.head_size)
+        deviation = rows * rank**2
+        return 2 * (3 * n_embd**2 + through_factors + scores_and_mix + deviation)
