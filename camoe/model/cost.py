@@ -19,8 +19,8 @@ class ModelCost:
     FLOPs of all other matrices and of the WKV-7 recurrence, all layers and the head. A multiply-add counts two.
 
     Left out are norms and whatever else is done channel by channel; what a Transformer expert prepares once for all
-    tokens of a forward (its factors); and DeepEmbedAttention's scores and mix, which grow with the context: 2 (query_dim
-    + C) FLOPs per layer for every token looked back at.
+    tokens of a forward (its factors); and DeepEmbedAttention's scores and mix, which grow with the context: 2
+    (query_dim + C) FLOPs per layer for every token looked back at.
     """
 
     total_params: int

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 T = TypeVar("T")
+
+
+class _OptimizerSteps:
+    """Steps of all optimisers of this process: fused ones change weights without changing a tensor's version."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        register_optimizer_step_post_hook(self._add_one)
+
+    def _add_one(self, *_: Any) -> None:
+        self.count += 1
+
+
+_STEPS = _OptimizerSteps()
 
 
 def wants_gradient(tensors: Iterable[Tensor]) -> bool:
@@ -30,6 +45,7 @@ class DerivedWeights(Generic[T]):
         """Let go of the value and of the storage it was made from."""
         self._made_from: list[tuple[Tensor, int]] = []
         self._kind: Hashable = None
+        self._step = 0
         self._value: T | None = None
 
     def get(self, weights: Sequence[Tensor], make: Callable[[], T], kind: Hashable = None) -> T:
@@ -42,11 +58,11 @@ class DerivedWeights(Generic[T]):
                 self._value = make()
             # Holding the storage keeps its address from being given to other weights.
             self._made_from = [(weight.detach(), weight._version) for weight in weights]
-            self._kind = kind
+            self._kind, self._step = kind, _STEPS.count
         return self._value
 
     def _unchanged(self, weights: Sequence[Tensor]) -> bool:
-        return len(weights) == len(self._made_from) and all(
+        return self._step == _STEPS.count and all(
             weight.data_ptr() == held.data_ptr() and weight._version == version and weight.dtype == held.dtype
             for weight, (held, version) in zip(weights, self._made_from, strict=True)
         )

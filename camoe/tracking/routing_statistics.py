@@ -118,10 +118,10 @@ class RoutingStatistics:
         return layered, scalars
 
     def _compute_metrics(self, load: Array, bridged: Array, tokens: int) -> dict[str, Array]:
+        flops = (load * self.expert_flops).sum(-1) + bridged * self.bridge_flops
         return {
             "routing/trans_share": shares(load)[:, self.n_rwkv :].sum(-1),
-            "routing/expert_flops_per_token": ((load * self.expert_flops).sum(-1) + bridged * self.bridge_flops)
-            / tokens,
+            "routing/expert_flops_per_token": flops / tokens,
         }
 
     def _router_metrics(self, mean: dict[str, Array], load: Array) -> dict[str, Array]:

@@ -25,8 +25,8 @@ class _Doubled(nn.Linear):
         return self.kept.get((self.weight,), make, kind)
 
 
-def _optimiser_step(module: _Doubled) -> None:
-    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
+def _optimiser_step(module: _Doubled, fused: bool = False) -> None:
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, fused=fused)
     module.weight.grad = torch.ones_like(module.weight)
     optimizer.step()
 
@@ -42,6 +42,7 @@ def _swap_data(module: _Doubled) -> None:
 
 CHANGES: list[Callable[[_Doubled], Any]] = [
     _optimiser_step,
+    lambda module: _optimiser_step(module, fused=True),
     _there_and_back,
     _swap_data,
     lambda module: module.load_state_dict(_Doubled().state_dict()),

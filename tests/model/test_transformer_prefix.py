@@ -1,7 +1,5 @@
 """The Transformer expert against the materialised form, in training, with frozen weights and with kept factors."""
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -121,5 +119,5 @@ def test_autocast_reaches_attention_and_comes_back_in_the_gradients() -> None:
         outputs.append([out, *gradients])
     assert outputs[1][0].dtype == torch.bfloat16
     for exact, half in zip(*outputs, strict=True):
-        assert float((half.float() - exact).norm() / exact.norm()) < 0.05
-    assert math.isfinite(float(outputs[1][0].sum()))
+        assert float((half.detach().float() - exact.detach()).norm() / exact.detach().norm()) < 0.05
+    assert bool(outputs[1][0].isfinite().all())
