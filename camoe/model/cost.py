@@ -14,9 +14,9 @@ from camoe.model.language_model import LanguageModel
 class ModelCost:
     """total_params: stored. active_params: those that serve one token when every winner is as likely as any other.
 
-    expert_flops: [E] forward FLOPs of one expert for one token, without the bridge. bridge_flops: those of the bridge
-    for a token that any of the n_prefix Transformer experts won; it runs once even if several did. other_flops: forward
-    FLOPs of all other matrices and of the WKV-7 recurrence, all layers and the head. A multiply-add counts two.
+    expert_flops: [E] forward FLOPs of one expert for one token, the bridge included where it needs one. bridge_flops:
+    the bridge's part; it runs once for a token even if several of the n_prefix Transformer experts won it. other_flops:
+    forward FLOPs of all other matrices and of the WKV-7 recurrence, all layers and the head. A multiply-add counts two.
 
     Left out are norms and whatever else is done channel by channel; what a Transformer expert prepares once for all
     tokens of a forward (its factors); and DeepEmbedAttention's scores and mix, which grow with the context: 2
@@ -34,8 +34,9 @@ class ModelCost:
         """Forward FLOPs per token when every set of top_k winners is as likely as any other."""
         n_expert = len(self.expert_flops)
         without_bridge = math.comb(n_expert - self.n_prefix, top_k) / math.comb(n_expert, top_k)
+        repeated = top_k * self.n_prefix / n_expert - (1 - without_bridge)
         winners = top_k * sum(self.expert_flops) / n_expert
-        return self.other_flops + n_layer * (winners + (1 - without_bridge) * self.bridge_flops)
+        return self.other_flops + n_layer * (winners - repeated * self.bridge_flops)
 
 
 def model_cost(model: LanguageModel) -> ModelCost:
@@ -44,11 +45,12 @@ def model_cost(model: LanguageModel) -> ModelCost:
     total = sum(parameter.numel() for parameter in model.parameters())
     stored_per_layer = sum(expert.num_params for expert in experts)
     idle = stored_per_layer * (1 - model.config.router.top_k / len(experts))
+    bridge = model.bridge.flops_per_token if model.bridge is not None else 0
     return ModelCost(
         total_params=total,
         active_params=round(total - model.config.model.n_layer * idle),
-        expert_flops=[expert.flops_per_token for expert in experts],
-        bridge_flops=model.bridge.flops_per_token if model.bridge is not None else 0,
+        expert_flops=[expert.flops_per_token + (bridge if expert.needs_prefix else 0) for expert in experts],
+        bridge_flops=bridge,
         n_prefix=sum(expert.needs_prefix for expert in experts),
         other_flops=_other_flops(model),
     )

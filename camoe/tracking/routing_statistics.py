@@ -39,8 +39,8 @@ def routing_statistics_of(model: LanguageModel) -> RoutingStatistics:
 class RoutingStatistics:
     """Accumulates micro-batches until `reset`; experts with index >= n_rwkv are Transformer experts.
 
-    expert_flops: forward FLOPs per token of each expert of a layer. bridge_flops: those of the bridge for a token that
-    any Transformer expert won. other_flops: those of everything else in the model.
+    expert_flops: forward FLOPs per token of each expert of a layer. bridge_flops: the bridge's part of them, spent once
+    for a token even if several Transformer experts won it. other_flops: those of everything else in the model.
     """
 
     def __init__(
@@ -118,7 +118,8 @@ class RoutingStatistics:
         return layered, scalars
 
     def _compute_metrics(self, load: Array, bridged: Array, tokens: int) -> dict[str, Array]:
-        flops = (load * self.expert_flops).sum(-1) + bridged * self.bridge_flops
+        repeated = load[:, self.n_rwkv :].sum(-1) - bridged
+        flops = (load * self.expert_flops).sum(-1) - repeated * self.bridge_flops
         return {
             "routing/trans_share": shares(load)[:, self.n_rwkv :].sum(-1),
             "routing/expert_flops_per_token": flops / tokens,

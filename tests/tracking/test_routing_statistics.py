@@ -212,7 +212,7 @@ def test_flops_follow_who_served() -> None:
     experts = torch.tensor([[0, 1], [0, 3], [2, 3]]).view(1, 1, 3, 2)
     routing = replace(random_routing(2, 4, batch=1, length=3), experts=experts)
     one_layer = {name: getattr(routing, name)[:1] for name in RoutingDecision.__dataclass_fields__}
-    statistics = RoutingStatistics(2, [1.0, 10.0, 100.0, 1000.0], bridge_flops=10_000.0, other_flops=5.0)
+    statistics = RoutingStatistics(2, [1.0, 10.0, 10_100.0, 11_000.0], bridge_flops=10_000.0, other_flops=5.0)
     statistics.add(RoutingDecision(**one_layer), torch.ones(1, 3, dtype=torch.bool))
     expected = (2 * 1 + 10 + 100 + 2 * 1000 + 2 * 10_000) / 3
     assert statistics.metrics()["routing/expert_flops_per_token"] == pytest.approx(expected)
