@@ -8,76 +8,95 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from camoe.kernels.expert_rows import rows_of_tokens, weighted_sum_of_rows
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.prefix_map import PrefixMap
 
 
 @dataclass(frozen=True)
-class DispatchPlan:
-    """Assignments sorted by expert.
+class TokenInputs:
+    """What the n tokens of a layer bring to its experts.
 
-    tokens: [n*K] token of each assignment, sorted by expert (stable, so tokens rise within a segment).
-    inverse: [n*K] place of assignment (token, rank) in the sorted order.
-    counts: assignments of each expert.
+    h, previous: [n,C] hidden vectors and those of the tokens before. make_low: maps token indices [m] to low-rank rows
+    [m,P,r]. prefix_map: how rows become the prefix. Both None where no expert of the mix needs a prefix.
+    """
+
+    h: Tensor
+    previous: Tensor
+    make_low: Callable[[Tensor], Tensor] | None = None
+    prefix_map: PrefixMap | None = None
+
+
+@dataclass(frozen=True)
+class DispatchPlan:
+    """Assignments sorted by expert, one row each.
+
+    tokens: [n*K] token of each row (stable, so tokens rise within an expert's segment).
+    places: [n,K] row of each token's assignments.
+    counts: rows of each expert.
     """
 
     tokens: Tensor
-    inverse: Tensor
+    places: Tensor
     counts: list[int]
 
 
-def plan_dispatch(experts: Tensor, n_expert: int) -> DispatchPlan:
+def plan_dispatch(winners: Tensor, n_expert: int) -> DispatchPlan:
     """Plan for winners [n,K]; deterministic, no scatter-add."""
-    flat = experts.flatten()
+    flat = winners.flatten()
     order = torch.argsort(flat, stable=True)
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(order.numel(), device=order.device)
+    places = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
     counts = torch.bincount(flat, minlength=n_expert).tolist()
-    return DispatchPlan(tokens=order // experts.shape[-1], inverse=inverse, counts=counts)
+    return DispatchPlan(tokens=order // winners.shape[-1], places=places.view_as(winners), counts=counts)
 
 
-def run_experts(
-    experts: Sequence[Expert],
-    winners: Tensor,
-    h: Tensor,
-    previous: Tensor,
-    make_prefix: Callable[[Tensor], Tensor] | None,
-    prefix_map: PrefixMap | None,
-) -> Tensor:
-    """Outputs [n,K,C] of each token's winners [n,K], from hidden vectors and their predecessors [n,C].
+def run_experts(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inputs: TokenInputs) -> Tensor:
+    """Weighted sums [n,C] of the outputs of each token's winners [n,K], with weights [n,K].
 
-    `make_prefix` maps token indices [m] to low-rank rows [m,P,r]; it is asked once, for the tokens of the experts that
-    need them. An expert's non-finite output reaches only the tokens it won.
+    Low-rank rows are made once, for the tokens of the experts that need them. An expert's non-finite output reaches
+    only the tokens it won.
     """
+    if len(winners) == 1 and not torch.is_grad_enabled():
+        return _run_for_one_token([experts[index] for index in winners[0].tolist()], weights, inputs)
     plan = plan_dispatch(winners, len(experts))
     segments = plan.tokens.split(plan.counts)
-    prefix = _PrefixOfTokens(experts, segments, h.shape[0], make_prefix)
+    low = _LowRowsOfTokens(experts, segments, inputs)
+    h_rows = rows_of_tokens(inputs.h, plan.tokens, plan.places).split(plan.counts)
+    previous_rows = rows_of_tokens(inputs.previous, plan.tokens, plan.places).split(plan.counts)
+    outputs = [
+        expert(h, ExpertContext(previous, low.of(tokens) if expert.needs_prefix else None, inputs.prefix_map))
+        for expert, h, previous, tokens in zip(experts, h_rows, previous_rows, segments, strict=True)
+    ]
+    return weighted_sum_of_rows(torch.cat(outputs), weights, plan.tokens, plan.places)
 
-    def context(expert: Expert, tokens: Tensor) -> ExpertContext:
-        return ExpertContext(previous[tokens], prefix.of(tokens) if expert.needs_prefix else None, prefix_map)
 
-    outputs = [expert(h[tokens], context(expert, tokens)) for expert, tokens in zip(experts, segments, strict=True)]
-    return torch.cat(outputs)[plan.inverse].unflatten(0, winners.shape)
+def _run_for_one_token(serving: Sequence[Expert], weights: Tensor, inputs: TokenInputs) -> Tensor:
+    """`run_experts` for a single token without gradients, the step of generation: nothing to sort."""
+    low = None
+    if inputs.make_low is not None and any(expert.needs_prefix for expert in serving):
+        low = inputs.make_low(torch.zeros(1, dtype=torch.int64, device=weights.device))
+    context = ExpertContext(inputs.previous, low, inputs.prefix_map)
+    outputs = torch.cat([expert(inputs.h, context) for expert in serving])
+    return weights.to(outputs.dtype) @ outputs
 
 
-class _PrefixOfTokens:
+class _LowRowsOfTokens:
     """Low-rank rows made once for every token that some prefix expert won, even if several won it."""
 
-    def __init__(
-        self,
-        experts: Sequence[Expert],
-        segments: Sequence[Tensor],
-        n_token: int,
-        make_prefix: Callable[[Tensor], Tensor] | None,
-    ) -> None:
+    def __init__(self, experts: Sequence[Expert], segments: Sequence[Tensor], inputs: TokenInputs) -> None:
         wanted = [tokens for expert, tokens in zip(experts, segments, strict=True) if expert.needs_prefix]
-        if make_prefix is None or not wanted:
+        if inputs.make_low is None or not wanted:
             return
-        chosen = torch.zeros(n_token, dtype=torch.bool, device=wanted[0].device)
+        # The only such expert's tokens rise already.
+        self.row_of_token: Tensor | None = None
+        if len(wanted) == 1:
+            self.rows = inputs.make_low(wanted[0])
+            return
+        chosen = torch.zeros(len(inputs.h), dtype=torch.bool, device=inputs.h.device)
         chosen[torch.cat(wanted)] = True
-        self.rows = make_prefix(chosen.nonzero().squeeze(1))
+        self.rows = inputs.make_low(chosen.nonzero().squeeze(1))
         self.row_of_token = chosen.cumsum(0) - 1
 
     def of(self, tokens: Tensor) -> Tensor:
-        """Rows [m,P,r] of the given tokens [m]."""
-        return self.rows[self.row_of_token[tokens]]
+        """Rows [m,P,r] of the tokens [m] of one of the experts."""
+        return self.rows if self.row_of_token is None else self.rows[self.row_of_token[tokens]]

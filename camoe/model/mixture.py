@@ -11,7 +11,7 @@ from camoe.config.router import RouterConfig
 from camoe.economy.critic import Critic
 from camoe.economy.layer_quote import LayerQuote
 from camoe.model.bridge import OpenBridge
-from camoe.model.dispatch import run_experts
+from camoe.model.dispatch import TokenInputs, run_experts
 from camoe.model.experts.build import build_experts
 from camoe.model.experts.expert import Expert
 from camoe.model.routing_trace import LayerRouting
@@ -59,17 +59,17 @@ class Mixture(nn.Module):
         opinion = self.critic(h) if self.critic is not None else None
         decision = self.router(h, quote, opinion, noise)
         flat_h, flat_readout = h.flatten(0, 1), readout.flatten(0, 1)
-        outputs = run_experts(
-            self.expert_list(),
-            decision.experts.flatten(0, 1),
-            flat_h,
-            previous.flatten(0, 1),
-            None if bridge is None else lambda tokens: bridge.bridge(flat_h[tokens], flat_readout[tokens]),
-            None if bridge is None else bridge.prefix_map,
-        )
-        weights = decision.weights.flatten(0, 1).to(outputs.dtype)
-        mixed = (outputs * weights.unsqueeze(-1)).sum(1).unflatten(0, h.shape[:2])
-        return mixed, LayerRouting(decision, opinion)
+        inputs = TokenInputs(flat_h, previous.flatten(0, 1))
+        if bridge is not None:
+            inputs = TokenInputs(
+                flat_h,
+                previous.flatten(0, 1),
+                lambda tokens: bridge.bridge(flat_h.index_select(0, tokens), flat_readout.index_select(0, tokens)),
+                bridge.prefix_map,
+            )
+        winners, weights = decision.experts.flatten(0, 1), decision.weights.flatten(0, 1)
+        mixed = run_experts(self.expert_list(), winners, weights, inputs)
+        return mixed.unflatten(0, h.shape[:2]), LayerRouting(decision, opinion)
 
     def expert_list(self) -> list[Expert]:
         """The experts as their own type, RWKV experts first."""

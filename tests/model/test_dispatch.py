@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from camoe.model.bridge import LinearStateBridge
-from camoe.model.dispatch import plan_dispatch, run_experts
+from camoe.model.dispatch import TokenInputs, plan_dispatch, run_experts
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from camoe.model.experts.transformer_prefix import TransformerPrefix
@@ -21,6 +21,10 @@ def _mix(n_rwkv: int, n_transformer: int) -> list[Expert]:
         for parameter in expert.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
     return [expert.double() for expert in experts]
+
+
+def _inputs(h: Tensor, previous: Tensor, readout: Tensor, bridge: LinearStateBridge) -> TokenInputs:
+    return TokenInputs(h, previous, lambda tokens: bridge(h[tokens], readout[tokens]), bridge.prefix_map())
 
 
 def _dense(
@@ -43,15 +47,17 @@ def test_values_and_gradients_equal_the_dense_sum(n_rwkv: int, n_transformer: in
     )
     scores = torch.rand(n_token, len(experts), generator=generator)
     winners = scores.topk(top_k).indices
-    cotangent = torch.randn(n_token, top_k, C, dtype=torch.float64, generator=generator)
-    wrt = [h, previous, readout, *bridge.parameters(), *(p for expert in experts for p in expert.parameters())]
+    weights = torch.rand(n_token, top_k, dtype=torch.float64, generator=generator, requires_grad=True)
+    cotangent = torch.randn(n_token, C, dtype=torch.float64, generator=generator)
+    wrt = [h, previous, readout, weights, *bridge.parameters(), *(p for expert in experts for p in expert.parameters())]
 
-    def make_rows(tokens: Tensor) -> Tensor:
-        return bridge(h[tokens], readout[tokens])
-
-    grouped = run_experts(experts, winners, h, previous, make_rows, bridge.prefix_map())
-    dense = _dense(experts, winners, h, previous, readout, bridge)
+    inputs = _inputs(h, previous, readout, bridge)
+    grouped = run_experts(experts, winners, weights, inputs)
+    dense = (_dense(experts, winners, h, previous, readout, bridge) * weights.unsqueeze(-1)).sum(1)
     torch.testing.assert_close(grouped, dense, rtol=1e-10, atol=1e-12)
+    with torch.no_grad():
+        alone = run_experts(experts, winners, weights, inputs)
+    torch.testing.assert_close(alone, dense, rtol=1e-10, atol=1e-12)
     for ours, reference in zip(
         torch.autograd.grad((grouped * cotangent).sum(), wrt, allow_unused=True),
         torch.autograd.grad((dense * cotangent).sum(), wrt, allow_unused=True),
@@ -72,9 +78,24 @@ def test_a_non_finite_expert_harms_only_its_own_tokens() -> None:
         experts[2].value.weight.fill_(float("nan"))  # type: ignore[union-attr]
     h = torch.randn(40, C, dtype=torch.float64)
     winners = torch.rand(40, 4).topk(2).indices
-    out = run_experts(experts, winners, h, h, None, None)
-    assert torch.equal(out.isnan().all(-1), winners == 2)
-    assert torch.equal(out.isnan().any(-1), winners == 2)
+    out = run_experts(experts, winners, torch.rand(40, 2, dtype=torch.float64), TokenInputs(h, h))
+    served = (winners == 2).any(-1)
+    assert 0 < int(served.sum()) < 40
+    assert torch.equal(out.isnan().all(-1), served)
+    assert torch.equal(out.isnan().any(-1), served)
+
+
+def test_an_expert_that_nobody_chose_gets_zero_gradients() -> None:
+    experts = _mix(3, 1)
+    bridge = LinearStateBridge(C, 3, 4).double()
+    h = torch.randn(9, C, dtype=torch.float64)
+    winners = torch.tensor([[0, 2]]).expand(9, 2)
+    weights = torch.rand(9, 2, dtype=torch.float64)
+    run_experts(experts, winners, weights, _inputs(h, h.roll(1, 0), h, bridge)).sum().backward()
+    for index, expert in enumerate(experts):
+        for parameter in expert.parameters():
+            assert parameter.grad is not None
+            assert bool(parameter.grad.any()) == (index in (0, 2))
 
 
 def test_the_plan_sorts_stably_and_inverts() -> None:
@@ -82,7 +103,7 @@ def test_the_plan_sorts_stably_and_inverts() -> None:
     plan = plan_dispatch(winners, 4)
     assert plan.counts == [3, 2, 3, 0]
     assert plan.tokens.tolist() == [0, 1, 3, 1, 2, 0, 2, 3]
-    assert torch.equal(plan.tokens[plan.inverse].view(4, 2), torch.arange(4)[:, None].expand(4, 2))
+    assert torch.equal(plan.tokens[plan.places], torch.arange(4)[:, None].expand(4, 2))
 
 
 def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
@@ -91,9 +112,9 @@ def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
     h = torch.randn(5, C, dtype=torch.float64)
     winners = torch.tensor([[1, 2], [0, 1], [2, 1], [0, 2], [1, 2]])
 
-    def make_prefix(tokens: Tensor) -> Tensor:
+    def make_low(tokens: Tensor) -> Tensor:
         asked.append(tokens.tolist())
         return bridge(h[tokens], h[tokens])
 
-    run_experts(experts, winners, h, h, make_prefix, bridge.prefix_map())
+    run_experts(experts, winners, torch.rand(5, 2), TokenInputs(h, h, make_low, bridge.prefix_map()))
     assert asked == [[0, 1, 2, 3, 4]]

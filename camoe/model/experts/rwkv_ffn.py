@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from camoe.kernels.squared_relu import squared_relu_network
 from camoe.model import initialization as init
 from camoe.model.experts.expert import Expert, ExpertContext
 
@@ -40,8 +41,8 @@ class RwkvFeedForward(Expert):
     def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
         """Outputs [n,C] of n tokens with hidden vectors h [n,C]."""
         if self.x_k is not None:
-            h = torch.addcmul(h, context.previous - h, self.x_k.flatten())
-        return self.value(torch.relu(self.key(h)).square())
+            h = torch.lerp(h, context.previous.to(h.dtype), self.x_k.flatten().to(h.dtype))
+        return squared_relu_network(h, self.key.weight, self.value.weight)
 
     @property
     def flops_per_token(self) -> int:

@@ -1,0 +1,58 @@
+"""Between tokens and the rows that experts compute on: gathering and weighted summing, both ways without scatter-add.
+
+A row is one assignment of a token to an expert; rows are sorted by expert. Every sum over a token's K rows runs in a
+fixed order, so results and gradients repeat bit by bit on every device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def rows_of_tokens(h: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
+    """Rows [n*K,C], row j being h[tokens[j]], from h [n,C]; places [n,K] says in which rows each token lies."""
+    rows: Tensor = _RowsOfTokens.apply(h, tokens, places)
+    return rows
+
+
+def weighted_sum_of_rows(rows: Tensor, weights: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
+    """Sums [n,C] over each token's rows, from rows [n*K,C] and weights [n,K]; tokens and places as above."""
+    mixed: Tensor = _WeightedSumOfRows.apply(rows, weights.to(rows.dtype), tokens, places)
+    return mixed
+
+
+class _RowsOfTokens(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        return h.index_select(0, tokens)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (places,) = ctx.saved_tensors
+        return F.embedding_bag(places, grad.contiguous(), mode="sum"), None, None
+
+
+class _WeightedSumOfRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weights, tokens, places)
+        return F.embedding_bag(places, rows, per_sample_weights=weights, mode="sum")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weights, tokens, places = ctx.saved_tensors
+        grads = grad.index_select(0, tokens)
+        grad_weights = None
+        if ctx.needs_input_grad[1]:
+            by_row = torch.linalg.vecdot(grads, rows)
+            grad_weights = by_row[places]
+        weight_of_row = weights.flatten().new_empty(tokens.shape).scatter_(0, places.flatten(), weights.flatten())
+        return grads.mul_(weight_of_row[:, None]), grad_weights, None, None
