@@ -15,7 +15,16 @@ class TrainConfig:
     ctx_len: int = setting(256, help="tokens T of one training sequence", low=2)
     micro_batch: int = setting(8, help="sequences per forward pass", low=1)
     grad_accum: int = setting(1, help="micro-batches per optimiser step", low=1)
-    gradient_checkpointing: bool = setting(False, help="recompute each block in the backward pass to save memory")
+    precision: str = setting(
+        "fp32",
+        help="bf16: matrix products in bfloat16 (autocast), everything delicate in float32; evaluation does the same",
+        options=("fp32", "bf16"),
+    )
+    recompute: str = setting(
+        "none",
+        help="what is computed again in the backward pass to save memory: nothing, whole blocks, or stages of them",
+        options=("none", "block", "time_mix", "experts", "stages"),
+    )
     self_check: bool = setting(
         True, help="prove at the start that every loss term and the gate have gradients", affects_results=False
     )

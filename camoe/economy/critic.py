@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,12 +34,17 @@ class Critic(nn.Module):
         self.affinity_head = _head(n_expert)
 
     def forward(self, h: Tensor) -> CriticOpinion:
-        """Opinion on the hidden vectors h [B,T,C], which learn nothing from it unless `detach_input` is off."""
-        feature = self.feature(h.detach() if self.detach_input else h)
-        difficulty = self.difficulty_head(feature).squeeze(-1)
-        if not self.signed_difficulty:
-            difficulty = F.softplus(difficulty) + LEAST_DIFFICULTY
-        return CriticOpinion(difficulty, self.affinity_head(feature))
+        """Opinion on the hidden vectors h [B,T,C], which learn nothing from it unless `detach_input` is off.
+
+        Computed in the parameters' own type, whatever autocast surrounds it.
+        """
+        with torch.autocast(h.device.type, enabled=False):
+            h = h.detach() if self.detach_input else h
+            feature = self.feature(h.to(next(self.parameters()).dtype))
+            difficulty = self.difficulty_head(feature).squeeze(-1)
+            if not self.signed_difficulty:
+                difficulty = F.softplus(difficulty) + LEAST_DIFFICULTY
+            return CriticOpinion(difficulty, self.affinity_head(feature))
 
 
 def _head(width: int) -> nn.Sequential:

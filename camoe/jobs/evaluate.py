@@ -22,5 +22,5 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     (trained.folder.path / "evaluation.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(
         f"{result.bits_per_byte:.4f} bits per byte over {result.text_bytes:,} bytes of held-out text, "
-        f"after step {trained.step} of {trained.folder.path}"
+        f"computed in {trained.model.precision}, after step {trained.step} of {trained.folder.path}"
     )

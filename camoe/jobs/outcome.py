@@ -15,6 +15,7 @@ from camoe.inference.generation import Sampling, generate
 from camoe.kernels.matmul_precision import matmul_precision
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
+from camoe.model.precision import computing_in
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.summary import MarketOutcome, RunSummary
@@ -25,7 +26,8 @@ def sample(model: LanguageModel, tokenizer: Tokenizer, job: JobConfig, seed: int
     """Text that continues job.prompt; an empty prompt starts a document."""
     prompt = [SEPARATOR, *tokenizer.encode(job.prompt)]
     sampling = Sampling(job.temperature, job.top_p)
-    with matmul_precision("highest"):  # the others are slower for products of one row
+    # Token by token anything else is slower: other precisions pay for one-row products, bf16 for casting all weights.
+    with matmul_precision("highest"), computing_in("fp32", model):
         tokens = generate(model, prompt, job.sample_tokens, sampling, seed=seed, stop_at=SEPARATOR)
     return tokenizer.decode(tokens)
 

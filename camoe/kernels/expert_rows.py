@@ -21,8 +21,12 @@ def rows_of_tokens(h: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
 
 
 def weighted_sum_of_rows(rows: Tensor, weights: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
-    """Sums [n,C] over each token's rows, from rows [n*K,C] and weights [n,K]; tokens and places as above."""
-    mixed: Tensor = _WeightedSumOfRows.apply(rows, weights.to(rows.dtype), tokens, places)
+    """Sums [n,C] over each token's rows, from rows [n*K,C] and weights [n,K]; tokens and places as above.
+
+    In the wider type of the two: rows of bfloat16 do not round the weights.
+    """
+    wide = torch.promote_types(rows.dtype, weights.dtype)
+    mixed: Tensor = _WeightedSumOfRows.apply(rows.to(wide), weights.to(wide), tokens, places)
     return mixed
 
 

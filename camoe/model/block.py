@@ -10,10 +10,11 @@ from camoe.economy.layer_quote import LayerQuote
 from camoe.model.bridge import OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedAttention, DeepEmbedTables
 from camoe.model.mixture import Mixture
+from camoe.model.recompute import run_stage
 from camoe.model.recurrent_state import LayerState
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
-from camoe.model.time_mix import TimeMix
+from camoe.model.time_mix import TimeMix, TimeMixOutput
 
 
 class Block(nn.Module):
@@ -30,6 +31,8 @@ class Block(nn.Module):
             with seeded(seed, f"blocks.{layer_id}.dea"):
                 self.dea = DeepEmbedAttention(model, config.tokenizer.vocab_size, layer_id, tables)
         self.mixture = Mixture(layer_id, model, config.experts, config.router, config.economy, seed)
+        self.recompute_time_mix = config.train.recompute in ("time_mix", "stages")
+        self.mixture.recompute = config.train.recompute in ("experts", "stages")
 
     def forward(
         self,
@@ -43,7 +46,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor, LayerState, LayerRouting]:
         """The residual stream [B,T,C] after the block, v_first, the state to go on from, and the routing."""
         normed = self.ln1(x)
-        mixed = self.att(normed, v_first, state.time_shift, state.wkv)
+        inputs = (normed, v_first, state.time_shift, state.wkv)
+        mixed: TimeMixOutput = run_stage(self.att, *inputs, again=self.recompute_time_mix)
         x = x + mixed.out
         dea_cache = state.dea
         if self.dea is not None:

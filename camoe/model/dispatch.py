@@ -77,7 +77,8 @@ def _run_for_one_token(serving: Sequence[Expert], weights: Tensor, inputs: Token
         low = inputs.make_low(torch.zeros(1, dtype=torch.int64, device=weights.device))
     context = ExpertContext(inputs.previous, low, inputs.prefix_map)
     outputs = torch.cat([expert(inputs.h, context) for expert in serving])
-    return weights.to(outputs.dtype) @ outputs
+    with torch.autocast(weights.device.type, enabled=False):
+        return weights @ outputs.to(weights.dtype)
 
 
 class _LowRowsOfTokens:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from camoe.config.run import RunConfig
 from camoe.economy.critic import Critic
@@ -14,6 +13,8 @@ from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge, OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedTables
 from camoe.model.initialization import initialize_embedding, initialize_head, initialize_output_norm
+from camoe.model.precision import in_its_precision
+from camoe.model.recompute import run_stage
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
 from camoe.model.seeded_construction import seeded
@@ -29,7 +30,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         model, seed, vocab = config.model, config.seeds.init, config.tokenizer.vocab_size
         self.config = config
-        self.gradient_checkpointing = config.train.gradient_checkpointing
+        self.precision = config.train.precision
         self.emb = nn.Embedding(vocab, model.n_embd)
         self.ln0, self.ln_out = nn.LayerNorm(model.n_embd), nn.LayerNorm(model.n_embd)
         initialize_output_norm(self.ln_out.weight, tied=model.tie_embeddings)
@@ -50,6 +51,7 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(Block(layer, config, self.tables) for layer in range(model.n_layer))
         self.market = Market.build(config.economy, model.n_layer, config.experts.total, config.router.top_k)
 
+    @in_its_precision
     def forward(
         self,
         tokens: Tensor,
@@ -71,16 +73,16 @@ class LanguageModel(nn.Module):
         for layer, block in enumerate(self.blocks):
             layer_noise = None if noise is None else noise[:, layer]
             inputs = (x, tokens, v_first, state.layers[layer], bridge, self.quote(layer), layer_noise)
-            x, v_first, layer_state, routing = self._run(block, *inputs)
+            x, v_first, layer_state, routing = run_stage(block, *inputs, again=self.config.train.recompute == "block")
             after.append(layer_state)
             if trace is not None:
                 trace.layers.append(routing)
         return self.logits(self.ln_out(x)), RecurrentState(after)
 
-    def _run(self, block: nn.Module, *inputs: object) -> tuple:
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return self.emb.weight.device
 
     def quote(self, layer: int) -> LayerQuote | None:
         """The layer's market state as bidders see it; None while the market does not bid."""

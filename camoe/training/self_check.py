@@ -11,6 +11,7 @@ from torch import Tensor
 
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
+from camoe.model.precision import computing_in
 from camoe.routing.gated_router import GatedRouter
 from camoe.training.objectives import Batch, Losses, compute_losses
 
@@ -99,10 +100,14 @@ def _alive(what: str, norm: float) -> Check:
 
 @torch.no_grad()
 def _causal(model: LanguageModel, batch: Batch) -> Check:
-    """Changing the last token must not change any earlier logit, up to the rounding of other matrix shapes."""
+    """Changing the last token must not change any earlier logit, up to the rounding of other matrix shapes.
+
+    In float32: in bfloat16 that rounding would hide a leak.
+    """
     changed = batch.inputs.clone()
     changed[:, -1] = (changed[:, -1] + 1) % model.emb.num_embeddings
-    before, after = model(batch.inputs)[0], model(changed)[0]
+    with computing_in("fp32", model):
+        before, after = model(batch.inputs)[0], model(changed)[0]
     leak = float((before[:, :-1] - after[:, :-1]).abs().max())
     if not leak <= 1e-5 * float(before.abs().max()):
         raise DeadMechanismError(f"self-check: changing the last token moved an earlier logit by {leak:g}")

@@ -56,24 +56,6 @@ def test_two_evaluations_are_equal_and_leave_the_market_alone() -> None:
     assert all(torch.equal(value, model.market.state_dict()[name]) for name, value in before.items())
 
 
-@pytest.mark.parametrize("bidding", [True, False])
-def test_checkpointing_recomputes_the_same_elections_and_gradients_without_counting_twice(bidding: bool) -> None:
-    gradients, traces = [], []
-    for checkpointing in (False, True):
-        model = _trained(small_run(train={"gradient_checkpointing": checkpointing}))
-        model.market.bidding = bidding
-        tokens, noise = _tokens(), torch.randn(2, 2, T - 1, 4, generator=torch.Generator().manual_seed(3))
-        losses = compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:]), noise=noise)
-        losses.total.backward()
-        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
-        traces.append(losses.trace)
-    assert len(traces[0].layers) == len(traces[1].layers) == 2
-    assert torch.equal(traces[0].stacked("experts"), traces[1].stacked("experts"))
-    assert gradients[0].keys() == gradients[1].keys()
-    for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-5, atol=1e-7)
-
-
 def test_the_language_model_loss_reaches_the_state_through_the_bridge() -> None:
     model = _trained(small_run(experts={"rwkv_ffn": 0, "transformer_prefix": 3}))
     tokens = _tokens()
