@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import (
     generation,
     peak_memory,
+    prefix_attention,
     settlement,
     start_up,
     tracking,
@@ -17,9 +18,17 @@ from benchmarks.gate import GateFailed
 from benchmarks.result import Result
 from benchmarks.session import Session
 
-FAMILIES = {
-    module.ROW: module for module in (wkv7, whole_step, generation, peak_memory, settlement, tracking, start_up)
-}
+_MODULES = (
+    wkv7,
+    prefix_attention,
+    whole_step,
+    generation,
+    peak_memory,
+    settlement,
+    tracking,
+    start_up,
+)
+FAMILIES = {module.ROW: module for module in _MODULES}
 
 
 def about(name: str) -> str:

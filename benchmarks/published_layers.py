@@ -86,7 +86,7 @@ def masked_experts(
         x = h[mask]
         if isinstance(expert, TransformerPrefix):
             assert bridge is not None
-            result = prefix_expert(expert, x, materialised_prefix(bridge, x, readout[mask]))
+            result = prefix_expert(expert, bridge, x, readout[mask])
         else:
             assert isinstance(expert, RwkvFeedForward)
             result = feed_forward(expert, x, previous[mask])
@@ -102,19 +102,20 @@ def feed_forward(expert: RwkvFeedForward, h: Tensor, previous: Tensor) -> Tensor
     return expert.value(torch.relu(expert.key(h)) ** 2)
 
 
-def materialised_prefix(bridge: LinearStateBridge, h: Tensor, readout: Tensor) -> Tensor:
-    """Prefix [n,P,C] of every token from h and its state readout [n,C]."""
+def prefix_expert(expert: TransformerPrefix, bridge: LinearStateBridge, h: Tensor, readout: Tensor) -> Tensor:
+    """Transformer expert with its bridge, of h and its state readout [n,C]."""
     joined = torch.cat((h, bridge.readout_norm(readout.to(h.dtype))), dim=-1)
     feature = F.gelu(bridge.feature_norm(bridge.compress(joined)))
     low = bridge.to_low(feature).view(-1, bridge.prefix_len, bridge.low_rank)
-    return bridge.prefix_norm(bridge.up(low) + bridge.position)
-
-
-def prefix_expert(expert: TransformerPrefix, h: Tensor, prefix: Tensor) -> Tensor:
-    """Attention of every token's one query to keys and values of its own prefix [n,P,C]; [n,C]."""
-    query, key, value = (_rows(z, expert) for z in (expert.query(h)[:, None], expert.key(prefix), expert.value(prefix)))
-    attended = F.scaled_dot_product_attention(query, key, value).flatten(1)
+    attended = prefix_attention(expert, bridge, expert.query(h), low)
     return expert.output(attended) * torch.sigmoid(expert.output_gate(h))
+
+
+def prefix_attention(expert: TransformerPrefix, bridge: LinearStateBridge, query: Tensor, low: Tensor) -> Tensor:
+    """Each token's one query [n,C] attends to keys and values of its own prefix, made from rows [n,P,r]; [n,C]."""
+    prefix = bridge.prefix_norm(bridge.up(low) + bridge.position)
+    queries, keys, values = (_rows(z, expert) for z in (query[:, None], expert.key(prefix), expert.value(prefix)))
+    return F.scaled_dot_product_attention(queries, keys, values).flatten(1)
 
 
 def _heads(x: Tensor, att: TimeMix) -> Tensor:

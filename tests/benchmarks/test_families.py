@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import prefix_attention, published_layers
 from benchmarks.families import FAMILIES, about, run_family
 from benchmarks.session import Session
 from camoe.economy.market import CapitalMarket
@@ -52,9 +53,9 @@ def _wkv7(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _published_expert(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import published_layers
-
-    monkeypatch.setattr(published_layers, "prefix_expert", _wrong(published_layers.prefix_expert, 1.1))
+    wrong = _wrong(published_layers.prefix_attention, 1.1)
+    for module in (published_layers, prefix_attention):
+        monkeypatch.setattr(module, "prefix_attention", wrong)
 
 
 def _idle_market(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +75,7 @@ def _empty_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "sabotage"),
     [
         ("wkv7", _wkv7),
+        ("prefix_attention", _published_expert),
         ("whole_step", _published_expert),
         ("generation", _published_expert),
         ("peak_memory", _published_expert),
