@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks import (
+    expert_stage,
     generation,
     peak_memory,
     prefix_attention,
@@ -21,6 +22,7 @@ from benchmarks.session import Session
 _MODULES = (
     wkv7,
     prefix_attention,
+    expert_stage,
     whole_step,
     generation,
     peak_memory,

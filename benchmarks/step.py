@@ -65,11 +65,12 @@ def measures(shape: StepShape, repetitions: int, *, published: bool) -> Iterator
 def _readings(model: LanguageModel, shape: StepShape) -> dict[str, Contestant]:
     tokens, published = shape.batches()[0].inputs, PublishedCaMoE(model)
 
-    def read(forward: Any) -> None:
-        with torch.no_grad(), shape.precision():
-            forward(tokens)
+    @torch.no_grad()
+    def read() -> None:
+        with shape.precision():
+            model(tokens)
 
-    return {"ours": partial(read, model), "published": partial(read, published.logits)}
+    return {"ours": read, "published": torch.no_grad()(partial(published.logits, tokens))}
 
 
 def _line(name: str, samples: dict[str, Sample], shape: StepShape, gate: str) -> dict[str, Any]:

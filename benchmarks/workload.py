@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ from torch import Tensor
 
 from camoe.config.economy import V21Config
 from camoe.config.run import RunConfig
+from camoe.kernels.matmul_precision import ProductSize, choose_matmul_precision, matmul_precision
 from camoe.kernels.wkv7 import choose_backend
 from camoe.model.language_model import LanguageModel
 from camoe.training.objectives import Batch
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class StepShape:
             "experts": {"rwkv_ffn": int(mix[1]), "transformer_prefix": int(mix[2])},
             "tokenizer": {"vocab_size": self.vocab},
             "phase": {"schedule": {"normal": {"steps": 1}}},
-            "train": {"ctx_len": self.ctx, "micro_batch": self.batch, "grad_accum": 1, "base_lr": 1e-6},
+            "train": {"ctx_len": self.ctx, "micro_batch": self.batch, "base_lr": 1e-6, "precision": self.dtype},
             "tracking": {"mlflow": False},
         }
         base = OmegaConf.merge(OmegaConf.structured(RunConfig), {"economy": OmegaConf.structured(V21Config)})
@@ -77,11 +78,19 @@ class StepShape:
         shape = (self.batch, self.n_layer, self.ctx, config.experts.total)
         return Batch(tokens[:, :-1], tokens[:, 1:]), torch.randn(shape, generator=generator)
 
-    @contextmanager
-    def precision(self) -> Iterator[None]:
-        """Inside, matrix products run in `dtype`."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == "bf16"):
-            yield
+    def precision(self) -> AbstractContextManager[None]:
+        """Inside, float32 products are computed as a run of this shape computes them."""
+        return products_of_a_run(self.tokens, self.n_embd)
+
+
+def products_of_a_run(tokens: int, width: int) -> AbstractContextManager[None]:
+    """Inside, float32 products are computed as a run chooses for so many tokens and channels; torch's way otherwise."""
+    return matmul_precision(_chosen_precision(tokens, width))
+
+
+@functools.cache
+def _chosen_precision(tokens: int, width: int) -> str:
+    return choose_matmul_precision("auto", "cpu", ProductSize(tokens, width)).name
 
 
 def build_model(config: RunConfig) -> LanguageModel:

@@ -58,6 +58,10 @@ def _published_expert(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "prefix_attention", wrong)
 
 
+def _published_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published_layers, "feed_forward", _wrong(published_layers.feed_forward))
+
+
 def _idle_market(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = MarketReport(residual=torch.zeros(2), purse_residual=torch.zeros(2))
     monkeypatch.setattr(CapitalMarket, "settle", lambda *_, **__: nothing)
@@ -76,6 +80,7 @@ def _empty_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("wkv7", _wkv7),
         ("prefix_attention", _published_expert),
+        ("expert_stage", _published_stage),
         ("whole_step", _published_expert),
         ("generation", _published_expert),
         ("peak_memory", _published_expert),
