@@ -51,8 +51,8 @@ def gini(capital: Tensor) -> Tensor:
     return difference / (2 * capital.shape[-1] * total)
 
 
-def fraction_at_floor(capital: Tensor, floor: float) -> Tensor:
-    """Share [L] of experts whose capital [L,E] is the floor, to float32 rounding."""
+def fraction_at_floor(capital: Tensor, floor: float | Tensor) -> Tensor:
+    """Share [L] of experts whose capital [L,E] is the floor (one, or [L,1]), to float32 rounding."""
     return (capital <= floor * (1 + 1e-6)).to(capital.dtype).mean(-1)
 
 

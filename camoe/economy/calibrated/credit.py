@@ -41,21 +41,21 @@ def theta(config: CalibratedConfig, state: CalibratedState) -> Tensor:
 
 def token_sums(record: MicroBatchRecord, config: CalibratedConfig, state: CalibratedState) -> CreditSums:
     """Sums of a credit that every token gives, from a record without padding."""
-    value = _token_value(record, config, state).double()
     bids = base_of_bids(record.gate_logits, state.space).double() + record.selection_bias.double()
     mean = bids.mean(-1)
     counted = record.mask.unsqueeze(-1).double()
     bid = (bids.gather(-1, record.winners.clamp(min=0)) - mean.unsqueeze(-1)) * counted
     price = ((record.price.double() - mean).unsqueeze(-1) * counted).expand_as(bid)
-    net = value * counted - (theta(config, state)[:, None, None, None] * price if charges(config) else 0)
+    value = _token_value(record, config, state).double() * counted.expand_as(bid)
+    net = value - (theta(config, state)[:, None, None, None] * price if charges(config) else 0)
     experts = torch.arange(state.n_expert, device=bid.device)
     won = (record.winners.unsqueeze(-1) == experts).double()
 
     def by_expert(values: Tensor) -> Tensor:
-        return torch.einsum("lbtke,lbtk->le", won, values.expand(won.shape[:-1]))
+        return torch.einsum("lbtke,lbtk->le", won, values)
 
     count, total = won.sum((1, 2, 3)), by_expert(net)
-    terms = moments(counted.expand_as(bid), value * counted, bid, price)
+    terms = moments(counted.expand_as(bid), value, bid, price)
     return CreditSums(
         credit=torch.stack([total, count]),
         squares=torch.stack([by_expert(net * net), total, count]),

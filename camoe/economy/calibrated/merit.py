@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from camoe.economy.calibrated.rates import quotient
 
-LARGEST_MERIT = 1.0
+LARGEST_SCORE = 2.0
+"""B5 clips at 1; two of eight experts with evenly spread values lie beyond that on either side, and would be equal."""
 
 
 class Profit(NamedTuple):
@@ -20,8 +22,10 @@ class Profit(NamedTuple):
     """Pi_e, nats per served token beyond the layer's mean; sum_e n_e Pi_e = 0 as n_0 -> 0."""
     error: Tensor
     """se_e, standard error of Pi_e, nats per served token."""
-    deviation: Tensor
-    """[L,E], sqrt(var_e'(Pi_e') + se_e^2)."""
+    score: Tensor
+    """Pi_e / sqrt(var_e'(Pi_e') + se_e^2): free of units."""
+    reliability: Tensor
+    """[L,1], share of the variance between experts that is no error: max(0, 1 - mean se^2 / var)."""
 
 
 def profit(credit: Tensor, squares: Tensor, prior_tokens: float) -> Profit:
@@ -35,9 +39,25 @@ def profit(credit: Tensor, squares: Tensor, prior_tokens: float) -> Profit:
     scatter = (net_square - 2 * value * net_served + value**2 * served_square).clamp(min=0)
     error = scatter.sqrt() / weight
     deviation = (rate.var(-1, correction=0, keepdim=True) + error**2).sqrt()
-    return Profit(value, rate, error, deviation)
+    between, within = rate.var(-1, keepdim=True), error.square().mean(-1, keepdim=True)
+    reliability = torch.where(between > 0, 1 - quotient(within, between), 0).clamp(min=0)
+    return Profit(value, rate, error, quotient(rate, deviation), reliability)
 
 
 def merit(profits: Profit) -> Tensor:
-    """pi_e = clip(Pi_e / sqrt(var(Pi) + se_e^2), +-1), [L,E]: free of units, and noise alone moves nobody far."""
-    return quotient(profits.rate, profits.deviation).clamp(-LARGEST_MERIT, LARGEST_MERIT)
+    """pi_e = reliability times clip(score, +-2), [L,E].
+
+    The error within the score alone (B5) does not keep noise from moving wealth: when all variance is error it only
+    divides by sqrt 2. The reliability does; it is the factor of James and Stein's estimator.
+    """
+    return profits.reliability * clipped(profits.score)
+
+
+def clipped(score: Tensor) -> Tensor:
+    """clip(score, +-2)."""
+    return score.clamp(-LARGEST_SCORE, LARGEST_SCORE)
+
+
+def outlook(profits: Profit) -> Tensor:
+    """y = softmax(Pi_e / sd), shrunk like merit, [L,E]: what the horizon says, and what critics are scored by."""
+    return torch.softmax(profits.reliability * profits.score, dim=-1)

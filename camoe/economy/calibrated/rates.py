@@ -10,7 +10,7 @@ from torch import Tensor
 LN2 = math.log(2)
 
 
-def rate(tokens: Tensor, half_life: float) -> Tensor:
+def rate(tokens: Tensor, half_life: float | Tensor) -> Tensor:
     """r_N(H) = 1 - 2^(-N/H), the share of something with half-life H that goes while N tokens are settled."""
     return -torch.expm1(-LN2 * tokens / half_life)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from camoe.config.calibrated import CalibratedConfig
 from camoe.economy.calibrated.rates import kept
 from camoe.economy.calibrated.state import CalibratedState
-from camoe.economy.calibrated.window import CalibratedWindow
+from camoe.economy.calibrated.window import CalibratedWindow, WindowTotals
 
 OF_BIDS = (
     "tokens",
@@ -19,8 +19,8 @@ OF_BIDS = (
 )
 
 
-def remember(config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow) -> None:
-    """Update every running sum of `state` by the window."""
+def remember(config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow) -> WindowTotals:
+    """Update every running sum of `state` by the window, whose sums are returned."""
     totals = window.totals
     if totals is None:
         raise ValueError("the settlement window holds no micro-batch")
@@ -28,7 +28,10 @@ def remember(config: CalibratedConfig, state: CalibratedState, window: Calibrate
     for name in OF_BIDS:
         getattr(state, name).mul_(kept(n, config.bid.half_life)).add_(getattr(totals, name))
     state.load.mul_(kept(n, config.idle_tax.load_half_life)).add_(totals.served)
-    state.arms.mul_(kept(n, config.alpha.half_life)).add_(totals.arms)
+    staying = kept(n, config.alpha.half_life)
+    state.arms.mul_(staying)
+    state.arms[:, -1].mul_(staying)  # squares of weights
+    state.arms.add_(totals.arms)
     state.arms_total.add_(totals.arms)
     state.credit.mul_(kept(n, config.credit.half_life))
     state.credit_squares.mul_(kept(n, config.credit.half_life) ** 2)
@@ -39,3 +42,4 @@ def remember(config: CalibratedConfig, state: CalibratedState, window: Calibrate
         state.value_moments.add_(window.credit.moments)
     state.tokens_settled.add_(n)
     state.settlements.add_(1)
+    return totals

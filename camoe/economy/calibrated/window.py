@@ -103,7 +103,7 @@ def _measure(record: MicroBatchRecord, state: CalibratedState) -> WindowTotals:
     mask, loss = record.mask, record.token_loss.double()
     difficulty = _difficulty(record)
     score = torch.where(mask, quotient(loss - state.loss_mean(), state.loss_deviation()), 0)
-    base = base_of_bids(record.gate_logits, state.space).double()
+    spread = base_of_bids(record.gate_logits, state.space).std(-1, correction=0)
     bias = record.selection_bias
     opinion = mask & (bias.amax(-1) > bias.amin(-1))
     gate_best = _one_hot(record.gate_logits.argmax(-1), state.n_expert, opinion)
@@ -113,7 +113,7 @@ def _measure(record: MicroBatchRecord, state: CalibratedState) -> WindowTotals:
         loss=loss.sum(),
         loss_square=loss.square().sum(),
         target=torch.stack([score.sum(), score.square().sum()]),
-        gate_std=torch.where(mask, base.std(-1, correction=0), 0).sum((1, 2)),
+        gate_std=torch.where(mask, spread, 0).sum((1, 2), dtype=torch.float64),
         difficulty=difficulty.sum((1, 2)),
         difficulty_square=difficulty.square().sum((1, 2)),
         residual=torch.where(mask, score - difficulty, 0).square().sum((1, 2)),
