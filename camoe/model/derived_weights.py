@@ -50,8 +50,8 @@ class DerivedWeights(Generic[T]):
 
     def get(self, weights: Sequence[Tensor], make: Callable[[], T], kind: Hashable = None) -> T:
         """The value for these weights; `kind` tells apart values that differ in more than the weights."""
-        if wants_gradient(weights):
-            return make()
+        if wants_gradient(weights) or any(weight.is_inference() for weight in weights):
+            return make()  # weights born in inference mode do not tell when they change
         if self._value is None or kind != self._kind or not self._unchanged(weights):
             # A value made in inference mode could not serve a later forward with gradients.
             with torch.inference_mode(False), torch.no_grad():

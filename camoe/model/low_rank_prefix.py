@@ -1,4 +1,4 @@
-"""Exact attention to a low-rank prefix, in the form that is cheapest for the number of tokens."""
+"""Exact attention to a low-rank prefix, by the factors of keys and values or, for few tokens, without them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 from camoe.model.prefix_attention import attend
 from camoe.model.prefix_map import PrefixMap
 
-# Below this many tokens in one call of an expert it is cheaper to go through the basis token by token than to
-# multiply key and value matrix with it first.
-FEW_TOKENS = 8
+# Below this many tokens in one call of an expert it is cheaper to take each query and each mixture through the basis
+# than to multiply key and value matrix with it first. Measured with heads of 64; wider heads would move it up.
+FEW_TOKENS = 16
 
 
 class PrefixFactors(NamedTuple):
-    """Key and value matrix of one expert times the prefix map's basis.
+    """Key and value matrix of one expert times the prefix map's basis, by heads.
 
-    key, value: [C,r+P] W_k g [Uc | pc], W_v g [Uc | pc]. value_bias: [C] W_v b. LayerNorm's bias adds the same to all
-    keys of a head, which softmax does not see.
+    key: [H,D,r+P] W_k g [Uc | pc] / sqrt(D). value: [H,D,r+P] W_v g [Uc | pc]. value_bias: [H,1,D] W_v b. LayerNorm's
+    bias adds the same to all keys of a head, which softmax does not see.
     """
 
     key: Tensor
@@ -28,30 +28,30 @@ class PrefixFactors(NamedTuple):
     value_bias: Tensor
 
 
-def prefix_factors(prefix_map: PrefixMap, key: Tensor, value: Tensor) -> PrefixFactors:
+def prefix_factors(prefix_map: PrefixMap, key: Tensor, value: Tensor, size: int) -> PrefixFactors:
     """From W_k and W_v [C,C], as nn.Linear stores them; 4 C^2 (r+P) operations, whatever the number of tokens."""
-    of_value = value @ prefix_map.basis
-    return PrefixFactors(key @ prefix_map.basis[:, :-1], of_value[:, :-1], of_value[:, -1])
+    of_key = key @ (prefix_map.basis[:, :-1] * size**-0.5)
+    of_value = (value @ prefix_map.basis).unflatten(0, (-1, size))
+    return PrefixFactors(of_key.unflatten(0, (-1, size)), of_value[..., :-1], of_value[..., -1].unsqueeze(1))
 
 
-def attend_by_factors(query: Tensor, low: Tensor, prefix_map: PrefixMap, factors: PrefixFactors, size: int) -> Tensor:
-    """Attended values [n,C] of queries [n,C] and rows low [n,P,r], for heads of this size."""
-    key, value = factors.key.unflatten(0, (-1, size)), factors.value.unflatten(0, (-1, size))
-    projected = torch.bmm(_by_head(query, size), key).transpose(0, 1)
-    mixed = attend(projected, low, prefix_map, size**-0.5).transpose(0, 1)
-    bias = factors.value_bias.view(-1, 1, size)
-    return torch.baddbmm(bias, mixed, value.mT).transpose(0, 1).flatten(1)
+def attend_by_factors(query: Tensor, low: Tensor, prefix_map: PrefixMap, factors: PrefixFactors) -> Tensor:
+    """Attended values [n,C] of queries [n,C] and rows low [n,P,r]."""
+    projected = torch.bmm(_by_head(query, factors.key.shape[1]), factors.key)
+    mixed = attend(projected.transpose(0, 1), low, prefix_map).transpose(0, 1)
+    return torch.baddbmm(factors.value_bias, mixed, factors.value.mT).transpose(0, 1).reshape(query.shape)
 
 
 def attend_absorbed(query: Tensor, low: Tensor, prefix_map: PrefixMap, key: Tensor, value: Tensor, size: int) -> Tensor:
-    """The same from W_k and W_v [C,C] without their factors: each query goes through W_k and then through the basis."""
+    """The same from W_k and W_v [C,C] without their factors, for heads of this size."""
     basis = prefix_map.basis[:, :-1]
-    projected = (torch.bmm(_by_head(query, size), key.unflatten(0, (-1, size))) @ basis).transpose(0, 1)
-    mixed = attend(projected, low, prefix_map, size**-0.5).transpose(0, 1)
+    through_key = torch.bmm(_by_head(query * size**-0.5, size), key.unflatten(0, (-1, size)))
+    mixed = attend((through_key @ basis).transpose(0, 1), low, prefix_map).transpose(0, 1)
     bias = F.linear(prefix_map.basis[:, -1], value).view(-1, 1, size)
-    return torch.baddbmm(bias, mixed @ basis.T, value.unflatten(0, (-1, size)).mT).transpose(0, 1).flatten(1)
+    out = torch.baddbmm(bias, mixed @ basis.T, value.unflatten(0, (-1, size)).mT)
+    return out.transpose(0, 1).reshape(query.shape)
 
 
 def _by_head(x: Tensor, size: int) -> Tensor:
     """[n,C] -> [H,n,D]."""
-    return x.unflatten(-1, (-1, size)).transpose(0, 1)
+    return x.view(len(x), x.shape[1] // size, size).transpose(0, 1)

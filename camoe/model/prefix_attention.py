@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,19 +13,19 @@ from camoe.model.derived_weights import wants_gradient
 from camoe.model.prefix_map import PrefixMap
 
 
-def attend(projected: Tensor, low: Tensor, prefix_map: PrefixMap, scale: float) -> Tensor:
+def attend(projected: Tensor, low: Tensor, prefix_map: PrefixMap) -> Tensor:
     """Coefficients [n,H,r+P] of the heads' outputs over the prefix map's basis.
 
-    projected: [n,H,r+P] products of each head's query with its keys' factors. low: [n,P,r] rows of the tokens.
-    score_hp = (projected_h,U . low_p + projected_h,p) / deviation_p * scale; beta = softmax_p(score) / deviation;
-    the coefficients are [sum_p beta_hp low_p ; beta_h]. Deviations and softmax are computed in the map's precision.
+    projected: [n,H,r+P] products of each head's query with its keys' factors, over sqrt(D). low: [n,P,r] rows of the
+    tokens. score_hp = (projected_h,U . low_p + projected_h,p) / deviation_p; beta = softmax_p(score) / deviation; the
+    coefficients are [sum_p beta_hp low_p ; beta_h]. Deviations and softmax are computed in the map's precision.
     """
-    inputs = (projected, low, prefix_map.gram, prefix_map.cross, prefix_map.energy)
-    with torch.autocast(low.device.type, enabled=False):
-        if wants_gradient(inputs):
-            coefficients: Tensor = _Attend.apply(*inputs, prefix_map.eps, scale)
-            return coefficients
-        return _forward(*inputs, prefix_map.eps, scale)[0]
+    inputs = (projected, low, prefix_map.gram, prefix_map.cross, prefix_map.energy, prefix_map.eps)
+    if wants_gradient(inputs[:-1]):
+        coefficients: Tensor = _Attend.apply(*inputs)
+        return coefficients
+    with _without_autocast(low):
+        return _forward(*inputs)[0]
 
 
 class _Attend(torch.autograd.Function):
@@ -32,10 +33,10 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        coefficients, scores, inverse = _forward(*inputs)
+        with _without_autocast(inputs[0]):
+            coefficients, scores, inverse = _forward(*inputs)
         projected, low, gram, cross = inputs[:4]
         ctx.save_for_backward(projected, low, gram, cross, coefficients, scores, inverse)
-        ctx.scale = inputs[-1]
         return coefficients
 
     @staticmethod
@@ -43,43 +44,46 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         projected, low, gram, cross, coefficients, scores, inverse = ctx.saved_tensors
         rank = low.shape[-1]
-        with torch.autocast(low.device.type, enabled=False):
+        with _without_autocast(low):
             beta = coefficients[..., rank:]
             grad_mix = grad[..., :rank]
-            grad_scores, grad_variance = _grad_softmax(
-                torch.baddbmm(grad[..., rank:], grad_mix, low.mT), beta, scores, inverse, ctx.scale
-            )
+            grad_beta = torch.baddbmm(grad[..., rank:], grad_mix, low.mT)
+            grad_scores, grad_variance = _grad_softmax(grad_beta, beta, scores, inverse)
             grad_scores = grad_scores.to(low.dtype)
             grad_projected = torch.cat((torch.bmm(grad_scores, low), grad_scores), dim=-1)
             grad_low = torch.bmm(beta.mT, grad_mix).baddbmm_(grad_scores.mT, projected[..., :rank])
             grad_map = _grad_variance(grad_variance, low, gram, cross, grad_low)
-        return grad_projected, grad_low, *grad_map, None, None
+        return grad_projected, grad_low, *grad_map, None
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Entering torch's context costs as much as three operations on one token."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _forward(
-    projected: Tensor, low: Tensor, gram: Tensor, cross: Tensor, energy: Tensor, eps: float, scale: float
+    projected: Tensor, low: Tensor, gram: Tensor, cross: Tensor, energy: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Coefficients, scores [n,H,P] before the division by the deviation, inverse deviations [n,P]."""
     rank = low.shape[-1]
     inverse = _inverse_deviation(low, gram, cross, energy, eps)
     scores = torch.baddbmm(projected[..., rank:], projected[..., :rank], low.mT)
-    beta = torch.softmax(scores * (scale * inverse)[:, None], dim=-1).mul_(inverse[:, None]).to(low.dtype)
+    beta = torch.softmax(scores * inverse[:, None], dim=-1).mul_(inverse[:, None]).to(low.dtype)
     return torch.cat((torch.bmm(beta, low), beta), dim=-1), scores, inverse
 
 
 def _inverse_deviation(low: Tensor, gram: Tensor, cross: Tensor, energy: Tensor, eps: float) -> Tensor:
     """[n,P] in the precision of the map; rounding may not make a variance negative."""
     low = low.to(gram.dtype)
-    variance = torch.linalg.vecdot((low @ gram).add_(cross, alpha=2), low).add_(energy)
-    return variance.clamp_min_(0).add_(eps).rsqrt_()
+    variance = (low @ gram).add_(cross, alpha=2).mul_(low).sum(-1).add_(energy)
+    return variance.clamp_min_(eps).rsqrt_()
 
 
-def _grad_softmax(
-    grad_beta: Tensor, beta: Tensor, scores: Tensor, inverse: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
+def _grad_softmax(grad_beta: Tensor, beta: Tensor, scores: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of the scores [n,H,P] and of the variances [n,P]; probabilities are beta times the deviation."""
     weighted = grad_beta * beta
-    grad_scores = torch.addcmul(weighted * inverse[:, None], beta, weighted.sum(-1, keepdim=True), value=-1).mul_(scale)
+    grad_scores = torch.addcmul(weighted * inverse[:, None], beta, weighted.sum(-1, keepdim=True), value=-1)
     grad_variance = (weighted + grad_scores * scores).sum(1) * inverse.square() * -0.5
     return grad_scores, grad_variance
 

@@ -14,10 +14,10 @@ class PrefixMap:
 
     LayerNorm subtracts a mean over channels and scales by a deviation. The mean is taken from U's columns and pos' rows
     beforehand (Uc, pc), so that prefix_p = g * (Uc low_p + pc_p) / deviation_p + b, with
-    deviation_p^2 = low_p' gram low_p + 2 low_p . cross_p + energy_p + eps.
+    deviation_p^2 = low_p' gram low_p + 2 low_p . cross_p + energy_p.
 
     basis: [C,r+P+1] columns g * Uc, g * pc_p and b.
-    gram: [r,r] Uc' Uc / C. cross: [P,r] pc_p' Uc / C. energy: [P] |pc_p|^2 / C. eps: LayerNorm's.
+    gram: [r,r] Uc' Uc / C. cross: [P,r] pc_p' Uc / C. energy: [P] |pc_p|^2 / C + eps, LayerNorm's.
     """
 
     basis: Tensor
@@ -34,4 +34,5 @@ class PrefixMap:
             centred = torch.cat((up - up.mean(0), (position - position.mean(1, keepdim=True)).T), dim=1)
             products = centred.T @ centred / n_embd
             basis = torch.cat((norm.weight[:, None] * centred, norm.bias[:, None]), dim=1)
-        return PrefixMap(basis, products[:rank, :rank], products[rank:, :rank], products.diagonal()[rank:], norm.eps)
+            energy = products.diagonal()[rank:] + norm.eps
+        return PrefixMap(basis, products[:rank, :rank], products[rank:, :rank], energy, norm.eps)

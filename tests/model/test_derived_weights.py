@@ -94,6 +94,14 @@ def test_a_value_made_in_inference_mode_serves_a_forward_with_gradients() -> Non
     assert module.made == 1
 
 
+@torch.inference_mode()
+def test_weights_born_in_inference_mode_are_never_kept() -> None:
+    module = _Doubled()
+    module.doubled()
+    module.weight.add_(1)
+    assert torch.equal(module.doubled(), 2 * module.weight)
+
+
 @torch.no_grad()
 def test_another_kind_is_another_value() -> None:
     module = _Doubled()

@@ -21,7 +21,7 @@ def test_gradients_are_the_slopes() -> None:
     gram, cross, energy = shared.gram, shared.cross.clone(), shared.energy.clone()
 
     def coefficients(projected: Tensor, low: Tensor, cross: Tensor, energy: Tensor) -> Tensor:
-        return attend(projected, low, PrefixMap(shared.basis, gram, cross, energy, shared.eps), 0.7)
+        return attend(projected, low, PrefixMap(shared.basis, gram, cross, energy, shared.eps))
 
     inputs = [x.requires_grad_() for x in (projected, low, cross, energy)]
     assert torch.autograd.gradcheck(coefficients, inputs)
@@ -33,7 +33,7 @@ def test_the_deviation_is_that_of_layer_norm() -> None:
     torch.manual_seed(0)
     up, position, norm = torch.randn(channels, rank).double(), torch.randn(1, channels).double(), nn.LayerNorm(channels)
     low = torch.randn(4, 1, rank, dtype=torch.float64)
-    inverse = attend(torch.zeros(4, 1, rank + 1).double(), low, PrefixMap.of(up, position, norm.double()), 1.0)[..., -1]
+    inverse = attend(torch.zeros(4, 1, rank + 1).double(), low, PrefixMap.of(up, position, norm.double()))[..., -1]
     row = low[:, 0] @ up.T + position
     torch.testing.assert_close(inverse[:, 0], (row.var(-1, correction=0) + norm.eps).rsqrt())
 
@@ -45,7 +45,7 @@ def test_a_row_that_cancels_its_position_stays_finite() -> None:
     low = torch.randn(50, 1, 4)
     for token in low:
         shared = PrefixMap.of(up, -(token @ up.T), nn.LayerNorm(64))
-        assert bool(attend(torch.randn(1, 2, 5), token[None], shared, 0.5).isfinite().all())
+        assert bool(attend(torch.randn(1, 2, 5), token[None], shared).isfinite().all())
 
 
 @pytest.mark.parametrize("shape", [(256, 64, 8, 16), (192, 64, 12, 8)])

@@ -47,13 +47,13 @@ class TransformerPrefix(Expert):
         key, value = self.key.weight, self.value.weight
         if len(query) < FEW_TOKENS and wants_gradient((key, value, prefix_map.basis)):
             return attend_absorbed(query, low, prefix_map, key, value, self.head_size)
-        return attend_by_factors(query, low, prefix_map, self.factors(prefix_map, query.dtype), self.head_size)
+        return attend_by_factors(query, low, prefix_map, self.factors(prefix_map, query.dtype))
 
     def factors(self, prefix_map: PrefixMap, dtype: torch.dtype) -> PrefixFactors:
         """W_k and W_v times the map's basis, for queries of this dtype; kept where nobody asks for their gradients."""
         key, value = self.key.weight, self.value.weight
         weights = (key, value, prefix_map.basis)
-        return self._factors.get(weights, lambda: prefix_factors(prefix_map, key, value), kind=dtype)
+        return self._factors.get(weights, lambda: prefix_factors(prefix_map, key, value, self.head_size), kind=dtype)
 
     def _apply(self, *args: Any, **kwargs: Any) -> TransformerPrefix:
         self._factors.forget()
