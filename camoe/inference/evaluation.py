@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from camoe.data.evaluation_windows import EvaluationWindows
+from camoe.kernels.linear_cross_entropy import IGNORED, linear_cross_entropy
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.tracking.routing_statistics import RoutingStatistics
@@ -57,8 +57,9 @@ def evaluate(
     for tokens, inside in windows.batches(batch_size):
         batch, mask = torch.from_numpy(tokens).to(device), torch.from_numpy(inside).to(device)
         trace = RoutingTrace()
-        logits, _ = model(batch[:, :-1], trace=trace)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten(), reduction="none")
-        nats += torch.where(mask.flatten(), loss, 0).sum(dtype=torch.float64)
+        hidden, _ = model.hidden(batch[:, :-1], trace=trace)
+        targets = batch[:, 1:].masked_fill(~mask, IGNORED)
+        _, loss = linear_cross_entropy(*model.head_factors(hidden.flatten(0, 1)), targets.flatten())
+        nats += loss.sum(dtype=torch.float64)
         statistics.add(trace.decision(), mask)
     return Evaluation(float(nats), windows.targets, windows.text_bytes, statistics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camoe.config.run import RunConfig
@@ -60,7 +61,21 @@ class LanguageModel(nn.Module):
         noise: Tensor | None = None,
         trace: RoutingTrace | None = None,
     ) -> tuple[Tensor, RecurrentState]:
-        """Logits [B,T,V] and the state after the last token, from tokens [B,T] and the state before the first.
+        """Logits [B,T,V] and the state after the last token; arguments as of `hidden`."""
+        hidden, state = self.hidden(tokens, state, noise=noise, trace=trace)
+        return self.logits(hidden), state
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        state: RecurrentState | None = None,
+        *,
+        noise: Tensor | None = None,
+        trace: RoutingTrace | None = None,
+    ) -> tuple[Tensor, RecurrentState]:
+        """Normalised hidden vectors [B,T,C] and the state after the last token.
+
+        From tokens [B,T] and the state before the first.
 
         noise: standard normal [B,L,T,E] for the elections of training; None elects without noise.
         trace: receives every layer's routing.
@@ -77,7 +92,7 @@ class LanguageModel(nn.Module):
             after.append(layer_state)
             if trace is not None:
                 trace.layers.append(routing)
-        return self.logits(self.ln_out(x)), RecurrentState(after)
+        return self.ln_out(x), RecurrentState(after)
 
     @property
     def device(self) -> torch.device:
@@ -100,6 +115,10 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [B,T,V] of normalised hidden vectors [B,T,C]; with tied embeddings scaled by C^-1/2."""
+        return F.linear(*self.head_factors(hidden))
+
+    def head_factors(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [...,C] and a matrix [V,C] whose products are the logits of normalised hidden vectors."""
         if self.head is not None:
-            return self.head(hidden)
-        return (hidden * hidden.shape[-1] ** -0.5) @ self.emb.weight.T
+            return hidden, self.head.weight
+        return hidden * hidden.shape[-1] ** -0.5, self.emb.weight

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from camoe.config.economy import critic_of
 from camoe.economy.critic_loss import Outcome
 from camoe.economy.settlement_window import MicroBatchRecord
+from camoe.kernels.linear_cross_entropy import IGNORED, linear_cross_entropy
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.balance_losses import switch_balance_loss
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -76,23 +74,25 @@ def compute_losses(
     noise: standard normal [B,L,T,E] or None. window_tokens: valid targets of the whole window; None: of this batch.
     """
     trace = RoutingTrace()
-    logits, _ = model(batch.inputs, noise=noise, trace=trace)
-    token_loss = token_cross_entropy(logits, batch.targets)
+    hidden, _ = model.hidden(batch.inputs, noise=noise, trace=trace)
+    nats, token_loss = token_cross_entropy(model, hidden, batch.targets)
     valid = batch.mask.sum().clamp(min=1)
     share = torch.ones_like(valid) if window_tokens is None else valid / window_tokens
     terms = [
-        LossTerm("language_model", token_loss.sum() / valid, share, _groups_of_language_model(model)),
+        LossTerm("language_model", nats / valid, share, _groups_of_language_model(model)),
         *_balance_terms(model, trace, batch.mask, share),
-        *_critic_terms(model, trace, token_loss.detach(), batch.mask, share),
+        *_critic_terms(model, trace, token_loss, batch.mask, share),
     ]
-    return Losses(terms, token_loss.detach(), batch.mask, trace)
+    return Losses(terms, token_loss, batch.mask, trace)
 
 
-def token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of every token in nats, [B,T]; 0 where the target is ignored."""
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
-    ).view(targets.shape)
+def token_cross_entropy(model: LanguageModel, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats under normalised hidden vectors [B,T,C]: the differentiable sum [], and detached [B,T].
+
+    It is 0 where the target is ignored.
+    """
+    nats, token_loss = linear_cross_entropy(*model.head_factors(hidden.flatten(0, 1)), targets.flatten())
+    return nats, token_loss.view(targets.shape)
 
 
 def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:
