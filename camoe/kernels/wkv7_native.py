@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import once_differentiable
 
 from camoe.config import ConfigError
@@ -66,6 +67,8 @@ def _forward(tensors: tuple[Tensor, ...], saved: Tensor | None) -> tuple[Tensor,
 
 
 def _call(function: Callable[[bytes], int], shape: torch.Size, tensors: list[Tensor | None]) -> None:
+    if isinstance(tensors[0], FakeTensor):
+        return  # has a shape and no memory: there is nothing to compute
     pointers = [0 if x is None else x.data_ptr() for x in tensors]
     if function(struct.pack(f"5q{len(pointers)}P", *shape, torch.get_num_threads(), *pointers)):
         raise RuntimeError(f"wkv7_cpu.cpp refuses the shape {tuple(shape)}")

@@ -1,4 +1,4 @@
-"""What a model costs: parameters stored and active, and forward FLOPs per token by who serves."""
+"""What a model costs: parameters stored and active, and forward FLOPs per token, room by room."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from dataclasses import dataclass
 from torch import nn
 
 from camoe.model.language_model import LanguageModel
+from camoe.model.rooms import OF_THE_MODEL, room_modules
+
+WHERE_EXPERTS_SERVE = ("rwkv_ffn", "bridge", "transformer_prefix")
+
+
+@dataclass(frozen=True)
+class RoomCost:
+    """One room, all layers. flops: forward FLOPs per token; both `active_` under an even load, the others with every
+    expert serving every token."""
+
+    params: int
+    active_params: float
+    flops: float
+    active_flops: float
 
 
 @dataclass(frozen=True)
@@ -33,47 +47,79 @@ class ModelCost:
     def flops_per_token(self, n_layer: int, top_k: int) -> float:
         """Forward FLOPs per token when every set of top_k winners is as likely as any other."""
         n_expert = len(self.expert_flops)
-        without_bridge = math.comb(n_expert - self.n_prefix, top_k) / math.comb(n_expert, top_k)
-        repeated = top_k * self.n_prefix / n_expert - (1 - without_bridge)
+        repeated = top_k * self.n_prefix / n_expert - share_of_bridged(n_expert, self.n_prefix, top_k)
         winners = top_k * sum(self.expert_flops) / n_expert
         return self.other_flops + n_layer * (winners - repeated * self.bridge_flops)
+
+
+def share_of_bridged(n_expert: int, n_prefix: int, top_k: int) -> float:
+    """Share of tokens that any Transformer expert serves, when every set of winners is as likely as any other."""
+    return 1 - math.comb(n_expert - n_prefix, top_k) / math.comb(n_expert, top_k)
 
 
 def model_cost(model: LanguageModel) -> ModelCost:
     """Cost of a model, which may lie on the meta device."""
     experts = model.blocks[0].mixture.expert_list()  # type: ignore[operator, union-attr]
-    total = sum(parameter.numel() for parameter in model.parameters())
-    stored_per_layer = sum(expert.num_params for expert in experts)
-    idle = stored_per_layer * (1 - model.config.router.top_k / len(experts))
-    bridge = model.bridge.flops_per_token if model.bridge is not None else 0
+    bridge, rooms = model.bridge.flops_per_token if model.bridge is not None else 0, room_costs(model)
     return ModelCost(
-        total_params=total,
-        active_params=round(total - model.config.model.n_layer * idle),
+        total_params=sum(cost.params for cost in rooms.values()),
+        active_params=round(sum(cost.active_params for cost in rooms.values())),
         expert_flops=[expert.flops_per_token + (bridge if expert.needs_prefix else 0) for expert in experts],
         bridge_flops=bridge,
         n_prefix=sum(expert.needs_prefix for expert in experts),
-        other_flops=_other_flops(model),
+        other_flops=round(sum(cost.flops for name, cost in rooms.items() if name not in WHERE_EXPERTS_SERVE)),
     )
 
 
-def _other_flops(model: LanguageModel) -> int:
-    """Two per weight of every matrix outside experts and bridge, plus the recurrence's 9 N per channel and layer.
+def room_costs(model: LanguageModel) -> dict[str, RoomCost]:
+    """Cost of every room of the model that is not empty; tied embeddings are stored in the first of their rooms."""
+    params, flops = _stored(model), _flops(model)
+    mix, winners = model.config.experts, model.config.router.top_k
+    share = winners / mix.total
+    bridged = share_of_bridged(mix.total, mix.transformer_prefix, winners)
+    served = {"rwkv_ffn": share, "transformer_prefix": share, "bridge": bridged}
+    return {
+        name: RoomCost(
+            params[name],
+            params[name] * (share if name in ("rwkv_ffn", "transformer_prefix") else 1),
+            flops[name],
+            flops[name] * served.get(name, 1),
+        )
+        for name in OF_THE_MODEL
+        if params[name] or flops[name]
+    }
+
+
+def _stored(model: LanguageModel) -> dict[str, int]:
+    """Parameters by room."""
+    owner: dict[int, str] = {}
+    for name, module in room_modules(model):
+        for parameter in module.parameters():
+            owner[id(parameter)] = name
+    stored = dict.fromkeys(OF_THE_MODEL, 0)
+    for parameter in model.parameters():
+        stored[owner[id(parameter)]] += parameter.numel()
+    return stored
+
+
+def _flops(model: LanguageModel) -> dict[str, int]:
+    """Forward FLOPs per token by room, every expert serving: two per weight of every matrix, and the recurrence's 9 N
+    per channel and layer.
 
     Of the latter, per number of the state: reading 2, decay 1, removal 2, writing 2, answering 2.
     """
     config = model.config.model
-    head = model.config.tokenizer.vocab_size * config.n_embd
-    per_layer = sum(
-        _matrix_weights(part) for block in model.blocks for name, part in block.named_children() if name != "mixture"
-    )
-    routing = sum(_matrix_weights(part) for block in model.blocks for part in _beside_experts(block))
-    state = 9 * config.head_size * config.n_embd * config.n_layer
-    return 2 * (head + per_layer + routing) + state
-
-
-def _beside_experts(block: nn.Module) -> list[nn.Module]:
-    mixture: nn.Module = block.mixture  # type: ignore[assignment]
-    return [part for name, part in mixture.named_children() if name != "experts"]
+    flops = dict.fromkeys(OF_THE_MODEL, 0)
+    for name, module in room_modules(model):
+        if name in ("rwkv_ffn", "transformer_prefix"):
+            flops[name] += module.flops_per_token  # type: ignore[assignment, operator]
+        elif name in ("time_mix", "deep_embed_attention", "router", "critic"):
+            flops[name] += 2 * _matrix_weights(module)
+    if model.bridge is not None:
+        flops["bridge"] = model.bridge.flops_per_token * config.n_layer
+    flops["time_mix"] += 9 * config.head_size * config.n_embd * config.n_layer
+    flops["head_loss"] = 2 * model.config.tokenizer.vocab_size * config.n_embd
+    return flops
 
 
 def _matrix_weights(module: nn.Module) -> int:

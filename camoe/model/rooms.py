@@ -1,0 +1,59 @@
+"""The rooms of a training step: the parts whose size, arithmetic, time and memory are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.profiler import record_function
+
+from camoe.model.language_model import LanguageModel
+
+# In the order of a step; `block` is a block's norms and residuals, `dispatch` the mixture around its experts.
+OF_THE_MODEL = (
+    *("embedding", "block", "time_mix", "deep_embed_attention", "router", "critic"),
+    *("dispatch", "rwkv_ffn", "bridge", "transformer_prefix", "head_loss"),
+)
+OF_THE_STEP = ("data", "gradient_norm", "statistics", "market", "optimizer")
+ROOMS = (*OF_THE_MODEL, *OF_THE_STEP)
+LABEL = "room: "
+
+_entered: list[str] = []
+
+
+@contextmanager
+def room(name: str) -> Iterator[None]:
+    """Whatever runs inside belongs to the room; a profiler sees it as a range named LABEL + name."""
+    _entered.append(name)
+    try:
+        with record_function(LABEL + name):
+            yield
+    finally:
+        _entered.pop()
+
+
+def current_room() -> str:
+    """The innermost room entered; outside of all, the empty string."""
+    return _entered[-1] if _entered else ""
+
+
+def room_modules(model: LanguageModel) -> Iterator[tuple[str, nn.Module]]:
+    """Every module that is a room or a part of one; an outer one comes before those inside it."""
+    yield from _present("embedding", model.emb, model.ln0, model.tables)
+    for block in model.blocks:
+        mixture: nn.Module = block.mixture  # type: ignore[assignment]
+        yield "block", block
+        yield from _present("time_mix", block.att)
+        yield from _present("deep_embed_attention", block.dea)
+        yield "dispatch", mixture
+        yield from _present("router", mixture.router)
+        yield from _present("critic", mixture.critic)
+        for expert in mixture.expert_list():  # type: ignore[operator]
+            yield "transformer_prefix" if expert.needs_prefix else "rwkv_ffn", expert
+    yield from _present("bridge", model.bridge)
+    yield from _present("head_loss", model.ln_out, model.head)
+
+
+def _present(name: str, *parts: object) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, part) for part in parts if isinstance(part, nn.Module))

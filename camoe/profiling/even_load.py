@@ -1,0 +1,42 @@
+"""The answers that only values can give, when there are none: every expert wins equally often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from camoe.config import RunConfig
+
+aten = torch.ops.aten
+
+
+class EvenLoad(TorchDispatchMode):
+    """A context inside FakeTensorMode: winners are counted evenly, and tokens that need a prefix are as many as then."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        experts, winners = config.experts.total, config.router.top_k
+        without = math.comb(experts - config.experts.transformer_prefix, winners)
+        self._needs_prefix = 1 - without / math.comb(experts, winners)
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is aten.bincount.default:
+            return _even_counts(args[0].numel(), args[2] if len(args) > 2 else kwargs["minlength"])
+        if func is aten.nonzero.default:
+            (mask,) = args
+            return torch.empty(round(mask.numel() * self._needs_prefix), mask.dim(), dtype=torch.int64)
+        return func(*args, **kwargs)
+
+
+def _even_counts(total: int, n_expert: int) -> Tensor:
+    """[E] whole numbers that add up to `total`; a tensor with values, which may be read."""
+    with _disable_current_modes():
+        return torch.tensor([total * (i + 1) // n_expert - total * i // n_expert for i in range(n_expert)])

@@ -1,0 +1,143 @@
+"""How much memory training takes, found without taking it.
+
+One micro-batch goes forward and backward through two blocks of the real model on fake tensors, which have shapes and no
+memory; more blocks repeat the second one. Three moments can need most:
+
+    the head           every block's activations are kept, and the logits are there
+    the last block     every block's activations are kept, and its own backward pass runs (after recomputing it)
+    the first block    its activations are the last ones left, the gradients of all other blocks are there
+
+What runs is the model's own code, so whatever it keeps or recomputes is what is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from camoe.config import RunConfig
+from camoe.model.language_model import LanguageModel
+from camoe.model.rooms import room
+from camoe.profiling.even_load import EvenLoad
+from camoe.profiling.labels import labelled
+from camoe.profiling.storage_tracker import Buffer, StorageTracker, tensors_of
+from camoe.training.objectives import Batch, compute_losses
+
+SIMULATED_LAYERS = 2
+MOMENTS_OF_ADAMW = 2
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes. activations: kept from the forward pass of one micro-batch for the backward pass, by room.
+
+    peak: weights, optimiser, gradients, activations and passing buffers together at the worst moment of a step, which
+    `moment` names. largest: the largest single buffers. Under an even load; what torch itself occupies is left out.
+    """
+
+    weights: int
+    optimizer: int
+    gradients: int
+    activations: dict[str, int]
+    peak: int
+    moment: str
+    largest: list[Buffer]
+
+    @property
+    def passing(self) -> int:
+        """What the worst moment needs beyond weights, optimiser, gradients and activations; may be negative."""
+        return self.peak - self.weights - self.optimizer - self.gradients - sum(self.activations.values())
+
+
+def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
+    """The estimate for one optimiser step with every parameter learning; takes about a second for any size."""
+    missing = max(0, config.model.n_layer - SIMULATED_LAYERS)
+    shallow = replace(config, model=replace(config.model, n_layer=config.model.n_layer - missing))
+    run = _Simulation(shallow, wkv_backend)
+    run.forward_backward()
+    layer_bytes = _bytes(run.model.blocks[-1].parameters())
+    weights = _bytes(tensors_of(run.model)) + missing * layer_bytes
+    gradients = _bytes(run.model.parameters()) + missing * layer_bytes
+    layer_kept = run.kept[-1] - run.kept[-2] if len(run.kept) > 1 else Counter[str]()
+    activations = {room: run.at_the_head[room] + missing * layer_kept[room] for room in run.at_the_head}
+    repeated, accumulated = missing * layer_kept.total(), missing * layer_bytes * (config.train.grad_accum > 1)
+    moments = {
+        "head": run.peaks[0] + repeated + accumulated,
+        "last block's backward pass": run.peaks[1] + repeated + accumulated,
+        "first block's backward pass": max(run.peaks[1:]) + missing * layer_bytes,
+    }
+    moment = max(moments, key=lambda name: moments[name])
+    optimizer = MOMENTS_OF_ADAMW * gradients
+    peak = weights + optimizer + moments[moment]
+    largest = sorted(run.tracker.largest, key=lambda buffer: -buffer.n_bytes)
+    return MemoryEstimate(weights, optimizer, gradients, activations, peak, moment, largest)
+
+
+class _Simulation:
+    """One forward and backward pass over fake tensors.
+
+    kept: [L] bytes alive by room after each block. at_the_head: the same after the whole forward pass. peaks: [L + 1]
+    the most bytes alive until the gradient reaches the last block, then in the backward pass of each block.
+    """
+
+    def __init__(self, config: RunConfig, wkv_backend: str) -> None:
+        self.config = config
+        with torch.device("meta"):
+            self.model = LanguageModel(config)
+        self.model.use_wkv_backend(wkv_backend, config.kernel.chunk_len)
+        self.kept: list[Counter[str]] = []
+        self.at_the_head = Counter[str]()
+        self.peaks: list[int] = []
+
+    def forward_backward(self) -> None:
+        """Fill the fields."""
+        with FakeTensorMode(), EvenLoad(self.config), labelled(self.model):
+            _make_fake(self.model)
+            size = (self.config.train.micro_batch, self.config.train.ctx_len)
+            batch = Batch(torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.int64))
+            self.tracker = StorageTracker([*tensors_of(self.model), batch.inputs, batch.targets])
+            with self.tracker, self._watched_blocks():
+                if self.config.train.grad_accum > 1:  # an earlier micro-batch has left its gradients
+                    for parameter in self.model.parameters():
+                        parameter.grad = torch.empty_like(parameter)
+                with room("head_loss"):
+                    losses = compute_losses(self.model, batch)
+                self.at_the_head = self.tracker.by_room.copy()
+                losses.total.backward()
+                self.peaks.append(self.tracker.window_peak())
+
+    @contextmanager
+    def _watched_blocks(self) -> Iterator[None]:
+        """Look after each block's forward pass and when the gradient of its output has arrived."""
+
+        def look(block: nn.Module, inputs: Any, outputs: tuple[Tensor, ...]) -> None:
+            if len(self.kept) < len(self.model.blocks):  # later calls compute again what was not kept
+                self.kept.append(self.tracker.by_room.copy())
+                outputs[0].register_hook(lambda gradient: self.peaks.append(self.tracker.window_peak()))
+
+        handles = [block.register_forward_hook(look) for block in self.model.blocks]
+        yield
+        for handle in handles:
+            handle.remove()
+
+
+def _make_fake(model: nn.Module) -> None:
+    """Exchange the tensors of a model on the meta device for fake ones, inside a FakeTensorMode."""
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype))
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
