@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-JOBS = ("train", "evaluate", "generate")
+JOBS = ("train", "evaluate", "generate", "profile")
+READ_A_RUN = ("evaluate", "generate")
 
 
 @dataclass(kw_only=True)
 class JobConfig:
     """The job, and what the jobs that read a finished run need to know."""
 
-    name: str = setting("train", help="train, evaluate or generate", options=JOBS)
+    name: str = setting("train", help="train, evaluate, generate or profile", options=JOBS)
     run: str | None = setting(None, help="run folder to read (evaluate and generate)")
     prompt: str = setting("def ", help="text that the sampled continuation starts from")
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)
     top_p: float = setting(0.9, help="nucleus sampling mass", above=0, high=1)
+    steps: int = setting(3, help="optimiser steps to profile; 0 only works out size, FLOPs and memory", low=0)
 
     def __post_init__(self) -> None:
-        if self.name != "train" and self.run is None:
+        if self.name in READ_A_RUN and self.run is None:
             raise ConfigError(f"job.run: null with job.name {self.name}, which reads a run; give job.run=FOLDER")

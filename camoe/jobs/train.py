@@ -7,24 +7,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from io import TextIOWrapper
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
-from camoe.config.signature import signature
 from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
+from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
-from camoe.jobs.placement import Placement, place, product_size
+from camoe.jobs.placement import place, product_size
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.trained_run import refuse_other_text
 from camoe.model.language_model import LanguageModel
-from camoe.model.weights_hash import weights_hash
 from camoe.tracking.console import ProgressDisplay
-from camoe.tracking.provenance import collect_provenance
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.summary import print_summary, save_summary
@@ -63,7 +60,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
     model = LanguageModel(config).to(placement.device)
     model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len)
     if folder is None:
-        folder = _new_folder(config, command, corpus, model, placement)
+        folder = new_run_folder(config, command, corpus, model, placement)
     else:
         refuse_other_text(folder, corpus)
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
@@ -128,24 +125,3 @@ def _conclude(trainer: Trainer, folder: RunFolder, corpus: Corpus) -> None:
     if missing:
         log.warning("MLflow lacks %d records; metrics.jsonl has them all", missing)
     print_summary(summary, trainer.display.console)
-
-
-def _new_folder(
-    config: RunConfig, command: CommandRecord, corpus: Corpus, model: LanguageModel, placement: Placement
-) -> RunFolder:
-    provenance = collect_provenance(
-        data=corpus.fingerprint,
-        initial_weights=weights_hash(model),
-        device=str(placement.device),
-        wkv_backend=placement.wkv.name,
-        matmul_precision=placement.matmul.name,
-        threads=placement.threads,
-    )
-    return RunFolder.create(
-        config.output_dir,
-        config.name,
-        signature(config),
-        config=asdict(config),
-        overrides=command.overrides,
-        provenance=provenance,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,18 +10,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from camoe.config import RunConfig
+from camoe.model.cost import share_of_bridged
 
 aten = torch.ops.aten
 
 
 class EvenLoad(TorchDispatchMode):
-    """A context inside FakeTensorMode: winners are counted evenly, and tokens that need a prefix are as many as then."""
+    """A context inside FakeTensorMode: all winners are equally many, and so many tokens as then need a prefix."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
-        experts, winners = config.experts.total, config.router.top_k
-        without = math.comb(experts - config.experts.transformer_prefix, winners)
-        self._needs_prefix = 1 - without / math.comb(experts, winners)
+        mix = config.experts
+        self._bridged = share_of_bridged(mix.total, mix.transformer_prefix, config.router.top_k)
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -32,7 +31,7 @@ class EvenLoad(TorchDispatchMode):
             return _even_counts(args[0].numel(), args[2] if len(args) > 2 else kwargs["minlength"])
         if func is aten.nonzero.default:
             (mask,) = args
-            return torch.empty(round(mask.numel() * self._needs_prefix), mask.dim(), dtype=torch.int64)
+            return torch.empty(round(mask.numel() * self._bridged), mask.dim(), dtype=torch.int64)
         return func(*args, **kwargs)
 
 

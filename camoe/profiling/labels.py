@@ -44,6 +44,4 @@ def _in_room(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 def _public_methods(kind: type[nn.Module]) -> set[str]:
     """Names of the methods that a module's own classes define."""
     own = kind.__mro__[: kind.__mro__.index(nn.Module)]
-    return {
-        name for part in own for name, value in vars(part).items() if inspect.isfunction(value) and name[0] != "_"
-    }
+    return {name for part in own for name, value in vars(part).items() if inspect.isfunction(value) and name[0] != "_"}

@@ -39,7 +39,8 @@ class MemoryEstimate:
     """Bytes. activations: kept from the forward pass of one micro-batch for the backward pass, by room.
 
     peak: weights, optimiser, gradients, activations and passing buffers together at the worst moment of a step, which
-    `moment` names. largest: the largest single buffers. Under an even load; what torch itself occupies is left out.
+    `moment` names. largest: the largest single buffers. Under an even load. Left out is what torch itself occupies and
+    what the allocator keeps between freed pieces: with glibc's, up to half as much again as activations.
     """
 
     weights: int
@@ -66,7 +67,7 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
     weights = _bytes(tensors_of(run.model)) + missing * layer_bytes
     gradients = _bytes(run.model.parameters()) + missing * layer_bytes
     layer_kept = run.kept[-1] - run.kept[-2] if len(run.kept) > 1 else Counter[str]()
-    activations = {room: run.at_the_head[room] + missing * layer_kept[room] for room in run.at_the_head}
+    activations = {name: run.at_the_head[name] + missing * layer_kept[name] for name in run.at_the_head if name}
     repeated, accumulated = missing * layer_kept.total(), missing * layer_bytes * (config.train.grad_accum > 1)
     moments = {
         "head": run.peaks[0] + repeated + accumulated,
@@ -83,8 +84,9 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
 class _Simulation:
     """One forward and backward pass over fake tensors.
 
-    kept: [L] bytes alive by room after each block. at_the_head: the same after the whole forward pass. peaks: [L + 1]
-    the most bytes alive until the gradient reaches the last block, then in the backward pass of each block.
+    kept: [L] bytes alive by room after each block; in no room are earlier gradients. at_the_head: the same after the
+    whole forward pass. peaks: [L + 1] the most bytes alive until the gradient reaches the last block, then in the
+    backward pass of each block.
     """
 
     def __init__(self, config: RunConfig, wkv_backend: str) -> None:
@@ -117,10 +119,10 @@ class _Simulation:
     def _watched_blocks(self) -> Iterator[None]:
         """Look after each block's forward pass and when the gradient of its output has arrived."""
 
-        def look(block: nn.Module, inputs: Any, outputs: tuple[Tensor, ...]) -> None:
+        def look(_block: nn.Module, _inputs: Any, outputs: tuple[Tensor, ...]) -> None:
             if len(self.kept) < len(self.model.blocks):  # later calls compute again what was not kept
                 self.kept.append(self.tracker.by_room.copy())
-                outputs[0].register_hook(lambda gradient: self.peaks.append(self.tracker.window_peak()))
+                outputs[0].register_hook(lambda _gradient: self.peaks.append(self.tracker.window_peak()))
 
         handles = [block.register_forward_hook(look) for block in self.model.blocks]
         yield

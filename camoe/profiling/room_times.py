@@ -33,6 +33,10 @@ class RoomTime:
         """All directions, by the clock of the CPU."""
         return self.forward + self.recomputed + self.backward
 
+    def per_step(self, steps: int) -> RoomTime:
+        """The mean of so many steps."""
+        return RoomTime(self.forward / steps, self.recomputed / steps, self.backward / steps, self.device / steps)
+
 
 @dataclass
 class _Span:

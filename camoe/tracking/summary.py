@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from camoe.tracking.bars import BLOCK, bar, expert_colours, expert_labels, marked_bar, stacked_bar, texture
+from camoe.tracking.short_number import short_number
 
 WIDTH = 80
 MODEL_COLOUR, OTHER_COLOUR = "#3fa66a", "grey58"
@@ -103,10 +104,10 @@ def _heading(text: str, remark: str = "") -> Text:
 def _totals(summary: RunSummary) -> RenderableType:
     values = {
         "steps": f"{summary.steps:,}",
-        "tokens": _short(summary.tokens_seen),
-        "parameters": _short(summary.n_params),
-        "FLOPs/token": _short(summary.flops_per_token),
-        "tokens/s": _short(summary.tokens_per_s),
+        "tokens": short_number(summary.tokens_seen),
+        "parameters": short_number(summary.n_params),
+        "FLOPs/token": short_number(summary.flops_per_token),
+        "tokens/s": short_number(summary.tokens_per_s),
         "elapsed": str(timedelta(seconds=round(summary.elapsed))),
     }
     grid = Table.grid(expand=True)
@@ -217,11 +218,3 @@ def _where(summary: RunSummary) -> RenderableType:
 def _printable(text: str) -> str:
     """Control characters, which a young model may emit, made visible."""
     return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)
-
-
-def _short(number: float) -> str:
-    """12.3k, 4.56M, ..."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from camoe.economy.market_report import MarketReport
 from camoe.model.language_model import LanguageModel
+from camoe.model.rooms import room
 from camoe.routing.decision import RoutingDecision
 from camoe.tracking.routing_statistics import RoutingStatistics
 from camoe.training.objectives import Batch, compute_losses, settlement_record
@@ -50,7 +51,8 @@ def train_step(
     settlement, totals = model.market.open_window(), dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
     for batch, noise in batches:
-        losses = compute_losses(model, batch, noise=noise, window_tokens=window_tokens)
+        with room("head_loss"):
+            losses = compute_losses(model, batch, noise=noise, window_tokens=window_tokens)
         if losses.total.requires_grad:
             losses.total.backward()
         for name, value in losses.named().items():
@@ -58,15 +60,19 @@ def train_step(
         routed.append((losses.trace.decision(), losses.mask))
         if phase.config.market_settles and model.market.has_capital:
             settlement.add(settlement_record(losses))
-    norm = _gradient_norm(model, grad_clip)
+    with room("gradient_norm"):
+        norm = _gradient_norm(model, grad_clip)
     if not torch.isfinite(norm + sum(totals.values())):
         return StepResult(totals, norm, None, applied=False)
-    for routing, mask in routed:
-        statistics.add(routing, mask)
+    with room("statistics"):
+        for routing, mask in routed:
+            statistics.add(routing, mask)
     report = None
     if phase.config.market_settles:
-        report = model.market.settle(settlement, model.critics(), phase_name=phase.name)
-    optimizer.step()
+        with room("market"):
+            report = model.market.settle(settlement, model.critics(), phase_name=phase.name)
+    with room("optimizer"):
+        optimizer.step()
     return StepResult(totals, norm, report, applied=True)
 
 

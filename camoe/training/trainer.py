@@ -16,6 +16,7 @@ from camoe.config.signature import result_settings
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
+from camoe.model.rooms import room
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.market_statistics import market_statistics_of
 from camoe.tracking.routing_statistics import routing_statistics_of
@@ -82,14 +83,19 @@ class Trainer:
         self.display.start(self.progress.step)
         with interruption.deferred():
             while self.progress.step < self.schedule.total_steps and not interruption.requested:
-                phase = self._enter_phase()
-                self._note(phase, self._step(phase))
+                phase = self.advance()
                 if self._due(self.config.tracking.log_every) or self.progress.step == phase.end:
                     self._log(phase)  # also at a phase's end, so that no record mixes phases
                 if self._due(self.config.train.eval_every):
                     self._log_held_out()
                 if self._due(self.config.train.checkpoint_every) or interruption.requested:
                     self._save()
+
+    def advance(self) -> Phase:
+        """One optimiser step, counted; returns the phase that it belonged to."""
+        phase = self._enter_phase()
+        self._note(phase, self._step(phase))
+        return phase
 
     def _save(self) -> None:
         self.checkpoints.save(self.progress.step, self.snapshot())
@@ -172,7 +178,8 @@ class Trainer:
         return phase
 
     def _step(self, phase: Phase) -> StepResult:
-        batches = self.batches(self.progress.step)
+        with room("data"):
+            batches = self.batches(self.progress.step)
         clip = self.config.optimizer.grad_clip
         return train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip)
 

@@ -29,7 +29,7 @@ def test_groups_and_options() -> None:
         "tokenizer": ["bpe", "byte", "rwkv_world"],
         "optimizer": ["adamw"],
         "kernel": ["auto", "chunked", "native", "reference"],
-        "job": ["evaluate", "generate", "train"],
+        "job": ["evaluate", "generate", "profile", "train"],
         "tracking": ["local", "mlflow"],
     }
 

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from camoe.model.bridge import LinearStateBridge
-from camoe.model.cost import ModelCost, model_cost
+from camoe.model.cost import ModelCost, model_cost, room_costs
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from camoe.model.experts.transformer_prefix import TransformerPrefix
@@ -77,6 +77,20 @@ def test_parameters_of_a_tiny_model_worked_out_by_hand() -> None:
     assert cost.total_params == HEAD + norms + bridge + layers
     assert cost.active_params == cost.total_params - 2 * experts // 2
     assert _cost(router={"top_k": 1}).active_params == cost.total_params - 2 * experts * 3 // 4
+
+
+def test_rooms_of_a_tiny_model_worked_out_by_hand() -> None:
+    with torch.device("meta"):
+        rooms = room_costs(LanguageModel(small_run()))
+    assert rooms["embedding"].params == HEAD + 2 * 32
+    assert rooms["head_loss"].params == 2 * 32
+    assert rooms["head_loss"].flops == 2 * HEAD
+    assert rooms["time_mix"].active_flops == 2 * (2 * TIME_MIX + VALUE_RESIDUAL) + 2 * RECURRENCE
+    assert rooms["rwkv_ffn"].flops == 2 * 3 * RWKV_EXPERT
+    assert rooms["rwkv_ffn"].active_flops == rooms["rwkv_ffn"].flops / 2
+    assert rooms["bridge"].active_flops == 2 * BRIDGE / 2
+    assert rooms["transformer_prefix"].active_params == rooms["transformer_prefix"].params / 2
+    assert "deep_embed_attention" not in rooms
 
 
 def test_the_figures_of_the_04b_preset() -> None:

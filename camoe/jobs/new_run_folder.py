@@ -1,0 +1,37 @@
+"""The folder of a new run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from camoe.config import RunConfig
+from camoe.config.command_record import CommandRecord
+from camoe.config.signature import signature
+from camoe.data.corpus import Corpus
+from camoe.jobs.placement import Placement
+from camoe.model.language_model import LanguageModel
+from camoe.model.weights_hash import weights_hash
+from camoe.tracking.provenance import collect_provenance
+from camoe.tracking.run_folder import RunFolder
+
+
+def new_run_folder(
+    config: RunConfig, command: CommandRecord, corpus: Corpus, model: LanguageModel, placement: Placement
+) -> RunFolder:
+    """Make the folder of a run that is about to begin, with what it was made from."""
+    provenance = collect_provenance(
+        data=corpus.fingerprint,
+        initial_weights=weights_hash(model),
+        device=str(placement.device),
+        wkv_backend=placement.wkv.name,
+        matmul_precision=placement.matmul.name,
+        threads=placement.threads,
+    )
+    return RunFolder.create(
+        config.output_dir,
+        config.name,
+        signature(config),
+        config=asdict(config),
+        overrides=command.overrides,
+        provenance=provenance,
+    )

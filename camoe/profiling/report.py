@@ -1,0 +1,152 @@
+"""The profile as a person reads it: size and FLOPs, memory, and where a step's time goes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from camoe.model.cost import RoomCost
+from camoe.profiling.memory_estimate import MemoryEstimate
+from camoe.profiling.room_times import STEP, RoomTime
+from camoe.profiling.step_profile import StepProfile
+from camoe.tracking.bars import bar
+from camoe.tracking.short_number import short_number
+
+WIDTH = 88
+BAR = 18
+COLOUR, MEMORY_COLOUR = "#3fa66a", "#2f6fde"
+WORDS = {
+    STEP: "engine and rest",
+    "block": "norms, residuals",
+    "head_loss": "head and loss",
+    "gradient_norm": "gradient norm",
+    "rwkv_ffn": "RWKV experts",
+    "transformer_prefix": "Transformer experts",
+    "deep_embed_attention": "DeepEmbedAttention",
+    "time_mix": "time mixing",
+}
+
+
+def plain_text(parts: Sequence[RenderableType]) -> str:
+    """The report without colour, for a file."""
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
+    console.print(*parts)
+    return "".join(line.rstrip() + "\n" for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def size_report(costs: Mapping[str, RoomCost]) -> RenderableType:
+    """Parameters and forward FLOPs per token, stored and active under an even load."""
+    table = _table("", "parameters", "active", "FLOPs/token", "active", "share:")
+    active = sum(cost.active_flops for cost in costs.values())
+    for name, cost in costs.items():
+        values = (cost.params, cost.active_params, cost.flops, cost.active_flops)
+        share = cost.active_flops / active
+        table.add_row(_name(name), *map(_number, values), bar(share, BAR, COLOUR))
+    sums = [sum(getattr(cost, field) for cost in costs.values()) for field in RoomCost.__dataclass_fields__]
+    table.add_row(Text("  total", style="bold"), *(Text(short_number(value), style="bold") for value in sums))
+    return _section("Size", "active: what serves one token under an even load; a multiply-add is two FLOPs", table)
+
+
+def memory_report(estimate: MemoryEstimate, measured: int | None) -> RenderableType:
+    """Bytes by what they are for."""
+    table = _table("", "MB", "share:")
+    kept = sum(estimate.activations.values())
+    rows = {"weights": estimate.weights, "optimiser": estimate.optimizer, "gradients": estimate.gradients}
+    for name, value in rows.items():
+        table.add_row(Text(f"  {name}"), _megabytes(value), bar(value / estimate.peak, 2 * BAR, MEMORY_COLOUR))
+    table.add_row(Text("  activations"), _megabytes(kept), bar(kept / estimate.peak, 2 * BAR, MEMORY_COLOUR))
+    for name, value in sorted(estimate.activations.items(), key=lambda item: -item[1]):
+        if value > kept / 50:
+            table.add_row(_name(name, indent=4), _megabytes(value), bar(value / estimate.peak, 2 * BAR, "grey58"))
+    table.add_row(
+        Text("  peak", style="bold"),
+        _megabytes(estimate.peak, "bold"),
+        Text(f"at the {estimate.moment}" + ("" if measured is None else f"; measured {measured / 1e6:,.0f}")),
+    )
+    return _section("Memory", "estimate; activations: kept by a micro-batch for its backward pass", table)
+
+
+def largest_report(estimate: MemoryEstimate, count: int = 4) -> RenderableType:
+    """The largest single buffers of a step."""
+    table = Table.grid(padding=(0, 2))
+    for buffer in estimate.largest[:count]:
+        shape = " x ".join(str(size) for size in buffer.shape)
+        operation = buffer.operation.removeprefix("aten.").partition(".")[0]
+        where = WORDS.get(buffer.room, buffer.room) or "backward"
+        table.add_row(Text("  " + shape), _megabytes(buffer.n_bytes), Text(f"{operation}, {where}", style="grey58"))
+    return _section("Largest buffers", "MB", table)
+
+
+def time_report(profile: StepProfile, flops: Mapping[str, float]) -> RenderableType:
+    """Milliseconds of one profiled step by room. flops: forward FLOPs of one step by room."""
+    recomputed = any(time.recomputed > 0 for time in profile.rooms.values())
+    columns = ["", "ms", "share", "", "forward", *["again"] * recomputed, "backward", "GFLOP/s"]
+    table = _table(*columns, *["GPU ms"] * profile.on_device)
+    whole = sum(_seconds(time, profile) for time in profile.rooms.values())
+    for name, time in sorted(profile.rooms.items(), key=lambda item: -_seconds(item[1], profile)):
+        seconds = _seconds(time, profile)
+        rate = _flops_done(flops.get(name, 0.0), time) / seconds / 1e9 if seconds else 0.0
+        table.add_row(
+            _name(name),
+            _milliseconds(time.total),
+            f"{seconds / whole:.1%}",
+            bar(seconds / whole, BAR, COLOUR),
+            *(_milliseconds(part) for part in (time.forward, *[time.recomputed] * recomputed, time.backward)),
+            f"{rate:,.0f}" if rate else "",
+            *[_milliseconds(time.device)] * profile.on_device,
+        )
+    return _section("Time of a step", _clock(profile, flops), table)
+
+
+def _clock(profile: StepProfile, flops: Mapping[str, float]) -> str:
+    """The step as a whole, without the profiler."""
+    done = sum(_flops_done(flops.get(name, 0.0), time) for name, time in profile.rooms.items())
+    return (
+        f"{profile.plain * 1e3:,.0f} ms, {profile.tokens / profile.plain:,.0f} tokens/s, "
+        f"{done / profile.plain / 1e9:,.0f} GFLOP/s; profiled {profile.profiled * 1e3:,.0f} ms; phase {profile.phase}"
+    )
+
+
+def _flops_done(forward: float, time: RoomTime) -> float:
+    """Forward, again where it was computed again, and twice as much backward where there was a backward pass."""
+    return forward * (1 + (time.recomputed > 0) + 2 * (time.backward > 0))
+
+
+def _seconds(time: RoomTime, profile: StepProfile) -> float:
+    """By the clock that matters: the accelerator's where there is one."""
+    return time.device if profile.on_device else time.total
+
+
+def _section(title: str, remark: str, body: RenderableType) -> RenderableType:
+    heading = Text(title, style="bold").append(f"  {remark}", style="not bold grey58")
+    return Padding(Group(heading, body), (0, 0, 1, 0))
+
+
+def _table(*headers: str) -> Table:
+    """Names and bars stand left, under an empty header or one that ends in a colon; numbers right."""
+    table = Table.grid(padding=(0, 2))
+    for header in headers:
+        table.add_column(justify="right" if header.strip(":") == header != "" else "left", no_wrap=True)
+    table.add_row(*(Text(header, style="grey58") for header in headers))
+    return table
+
+
+def _name(room: str, indent: int = 2) -> Text:
+    return Text(" " * indent + WORDS.get(room, room), style="grey58" if indent > 2 else "")
+
+
+def _number(value: float) -> str:
+    return short_number(value) if value else ""
+
+
+def _megabytes(n_bytes: int, style: str = "") -> Text:
+    return Text(f"{n_bytes / 1e6:,.1f}" if n_bytes < 1e8 else f"{n_bytes / 1e6:,.0f}", style=style)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:,.1f}" if seconds >= 5e-5 else ""

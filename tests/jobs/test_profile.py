@@ -1,0 +1,40 @@
+"""job=profile on the real command line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+from tests.jobs.command import SMALL, run, run_folder, text_file
+
+
+def test_a_profile_shows_size_memory_and_time_and_keeps_the_trace(tmp_path: Path) -> None:
+    text = text_file(tmp_path)
+    result = run(tmp_path, *SMALL, f"data.path={text}", "job=profile", "job.steps=1")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    folder = run_folder(tmp_path)
+    report = (folder / "profile.txt").read_text()
+    for expected in ("parameters", "FLOPs/token", "peak", "measured", "Largest buffers", "time mixing", "GFLOP/s"):
+        assert expected in report
+        assert expected in result.stdout
+    for room in ("router", "critic", "RWKV experts", "bridge", "Transformer experts", "optimizer", "market", "data"):
+        assert f"\n  {room} " in report[report.index("Time of a step") :]
+    trace = json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes()))
+    assert any(event.get("name") == "room: transformer_prefix" for event in trace["traceEvents"])
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+
+
+def test_no_steps_need_no_text_and_leave_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, "model=0.4b", "data=local", "data.path=none.txt", "job=profile", "job.steps=0")
+    assert result.returncode == 0, result.stderr
+    assert "Time of a step" not in result.stdout
+    assert "1.14G" in result.stdout  # parameters
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_profile_is_refused(tmp_path: Path) -> None:
+    result = run(tmp_path, "job=profile", "resume=outputs/old")
+    assert result.returncode == 2
+    assert result.stderr == "resume: job profile begins with fresh weights; leave out resume\n"

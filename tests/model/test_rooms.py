@@ -1,0 +1,23 @@
+"""Every parameter lies in a room, and rooms nest."""
+
+from camoe.model.language_model import LanguageModel
+from camoe.model.rooms import OF_THE_MODEL, current_room, room, room_modules
+from tests.small_run import small_run
+
+
+def test_every_parameter_lies_in_a_room() -> None:
+    model = LanguageModel(small_run(model={"deep_embed_attention": True, "tie_embeddings": False}))
+    inside = {id(p) for _, module in room_modules(model) for p in module.parameters()}
+    assert inside == {id(parameter) for parameter in model.parameters()}
+    assert {name for name, _ in room_modules(model)} == set(OF_THE_MODEL)
+
+
+def test_the_innermost_room_counts_and_an_error_leaves_it() -> None:
+    try:
+        with room("block"):
+            with room("router"):
+                assert current_room() == "router"
+            assert current_room() == "block"
+            raise KeyError
+    except KeyError:
+        assert current_room() == ""

@@ -1,0 +1,112 @@
+"""The estimate against a real training step, watched and measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from camoe.config import RunConfig
+from camoe.kernels.wkv7 import choose_backend
+from camoe.model.language_model import LanguageModel
+from camoe.profiling import memory_estimate
+from camoe.profiling.memory_estimate import estimate_memory
+from camoe.profiling.storage_tracker import StorageTracker, tensors_of
+from camoe.training.objectives import Batch, compute_losses
+from tests.small_run import small_run
+
+ROOT = Path(__file__).resolve().parents[2]
+BACKEND = choose_backend("auto", "cpu").name
+COMPOSITIONS: dict[str, dict[str, Any]] = {
+    "3r1t": {},
+    "recomputed": {"train": {"gradient_checkpointing": True}},
+    "one micro-batch": {"train": {"grad_accum": 1}},
+    "only RWKV": {"experts": {"rwkv_ffn": 4, "transformer_prefix": 0}},
+    "only Transformer": {"experts": {"rwkv_ffn": 0, "transformer_prefix": 4}},
+    "attention": {"model": {"deep_embed_attention": True}},
+}
+
+
+def _run(groups: dict[str, Any], kind: str = "v21") -> RunConfig:
+    model = {"n_embd": 64, "n_layer": 5, "head_size": 32, **groups.get("model", {})}
+    train = {"ctx_len": 128, "micro_batch": 4, **groups.get("train", {})}
+    return small_run(kind, **{**groups, "model": model, "train": train})
+
+
+def _peak_of_a_real_step(config: RunConfig) -> int:
+    """Bytes of tensors beside weights and optimiser at the worst moment of the last micro-batch."""
+    model = LanguageModel(config)
+    model.use_wkv_backend(BACKEND, config.kernel.chunk_len)
+    tokens = torch.randint(0, 256, (config.train.micro_batch, config.train.ctx_len))
+    batch = Batch(tokens, tokens)
+    with StorageTracker([*tensors_of(model), tokens]) as tracker:
+        for _ in range(min(2, config.train.grad_accum)):
+            compute_losses(model, batch).total.backward()
+    return tracker.peak
+
+
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_the_peak_is_that_of_a_real_step(name: str) -> None:
+    config = _run(COMPOSITIONS[name])
+    estimate = estimate_memory(config, BACKEND)
+    measured = _peak_of_a_real_step(config) + estimate.weights + estimate.optimizer
+    assert estimate.peak == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["3r1t", "recomputed", "one micro-batch"])
+def test_two_blocks_tell_what_five_need(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _run(COMPOSITIONS[name])
+    two = estimate_memory(config, BACKEND)
+    monkeypatch.setattr(memory_estimate, "SIMULATED_LAYERS", 5)
+    five = estimate_memory(config, BACKEND)
+    assert two.peak == pytest.approx(five.peak, rel=0.03)
+    assert two.gradients == pytest.approx(five.gradients, rel=0.03)  # layer 0 has no value residual
+    assert sum(two.activations.values()) == pytest.approx(sum(five.activations.values()), rel=0.05)
+
+
+def test_a_single_block_without_an_economy() -> None:
+    estimate = estimate_memory(_run({"model": {"n_layer": 1}}, kind="off"), BACKEND)
+    assert "critic" not in estimate.activations
+    assert estimate.peak > estimate.weights + estimate.optimizer + estimate.gradients
+
+
+def test_recomputing_keeps_less() -> None:
+    everything, less = (estimate_memory(_run(COMPOSITIONS[name]), BACKEND) for name in ("3r1t", "recomputed"))
+    assert 5 * sum(less.activations.values()) < sum(everything.activations.values())
+
+
+MEASURE = """
+import resource, sys
+import torch
+from tests.profiling.test_memory_estimate import BACKEND, _peak_of_a_real_step, _run
+from camoe.profiling.memory_estimate import estimate_memory
+config = _run({"model": {"n_embd": 128}, "train": {"ctx_len": int(sys.argv[1]), "micro_batch": 8}})
+_peak_of_a_real_step(config)
+estimate = estimate_memory(config, BACKEND)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, estimate.peak - estimate.weights - estimate.optimizer)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux")
+def test_the_process_grows_by_the_estimate() -> None:
+    """Within a tenth, from a short context to a long one, where the allocator gives back what is freed.
+
+    glibc's usual one keeps small pieces between what is freed, and the process takes up to half as much again.
+    """
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+
+    def measure(ctx_len: int) -> list[int]:
+        command = [sys.executable, "-c", MEASURE, str(ctx_len)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=True
+        )
+        return [int(word) for word in done.stdout.split()]
+
+    (short, short_estimate), (long, long_estimate) = measure(64), measure(512)
+    assert long - short == pytest.approx(long_estimate - short_estimate, rel=0.1)
