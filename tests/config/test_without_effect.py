@@ -23,6 +23,7 @@ IDLE = [
     (["kernel=reference", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["tracking=local", "tracking.experiment=mine"], ["tracking=mlflow"]),
     (["job.run=old"], ["job=evaluate"]),
+    (["job.steps=2"], ["job=profile"]),
     (["data.text_field=body"], ["data=local", "data.path=x.jsonl"]),
     (["phase.schedule.warm.steps=0", "phase.schedule.warm.critic=2"], ["phase.schedule.warm.steps=1"]),
 ]

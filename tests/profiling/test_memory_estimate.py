@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BACKEND = choose_backend("auto", "cpu").name
 COMPOSITIONS: dict[str, dict[str, Any]] = {
     "3r1t": {},
-    "recomputed": {"train": {"gradient_checkpointing": True}},
+    "recomputed": {"train": {"recompute": "block"}},
+    "stages recomputed": {"train": {"recompute": "stages"}},
+    "bf16": {"train": {"precision": "bf16"}},
     "one micro-batch": {"train": {"grad_accum": 1}},
     "only RWKV": {"experts": {"rwkv_ffn": 4, "transformer_prefix": 0}},
     "only Transformer": {"experts": {"rwkv_ffn": 0, "transformer_prefix": 4}},
