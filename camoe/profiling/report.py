@@ -41,20 +41,19 @@ def plain_text(parts: Sequence[RenderableType]) -> str:
 
 def size_report(costs: Mapping[str, RoomCost]) -> RenderableType:
     """Parameters and forward FLOPs per token, stored and active under an even load."""
-    table = _table("", "parameters", "active", "FLOPs/token", "active", "share:")
-    active = sum(cost.active_flops for cost in costs.values())
+    table = _table("", "parameters", "active", "FLOPs/token", "active", "")
+    largest = max(cost.active_flops for cost in costs.values())
     for name, cost in costs.items():
         values = (cost.params, cost.active_params, cost.flops, cost.active_flops)
-        share = cost.active_flops / active
-        table.add_row(_name(name), *map(_number, values), bar(share, BAR, COLOUR))
+        table.add_row(_name(name), *map(_number, values), bar(cost.active_flops / largest, BAR, COLOUR))
     sums = [sum(getattr(cost, field) for cost in costs.values()) for field in RoomCost.__dataclass_fields__]
     table.add_row(Text("  total", style="bold"), *(Text(short_number(value), style="bold") for value in sums))
-    return _section("Size", "active: what serves one token under an even load; a multiply-add is two FLOPs", table)
+    return _section("Size", "active: what serves one token under an even load", table)
 
 
 def memory_report(estimate: MemoryEstimate, measured: int | None) -> RenderableType:
     """Bytes by what they are for."""
-    table = _table("", "MB", "share:")
+    table = _table("", "MB", "")
     kept = sum(estimate.activations.values())
     rows = {"weights": estimate.weights, "optimiser": estimate.optimizer, "gradients": estimate.gradients}
     for name, value in rows.items():
@@ -87,7 +86,8 @@ def time_report(profile: StepProfile, flops: Mapping[str, float]) -> RenderableT
     recomputed = any(time.recomputed > 0 for time in profile.rooms.values())
     columns = ["", "ms", "share", "", "forward", *["again"] * recomputed, "backward", "GFLOP/s"]
     table = _table(*columns, *["GPU ms"] * profile.on_device)
-    whole = sum(_seconds(time, profile) for time in profile.rooms.values())
+    times = [_seconds(time, profile) for time in profile.rooms.values()]
+    whole, largest = sum(times), max(times)
     for name, time in sorted(profile.rooms.items(), key=lambda item: -_seconds(item[1], profile)):
         seconds = _seconds(time, profile)
         rate = _flops_done(flops.get(name, 0.0), time) / seconds / 1e9 if seconds else 0.0
@@ -95,12 +95,12 @@ def time_report(profile: StepProfile, flops: Mapping[str, float]) -> RenderableT
             _name(name),
             _milliseconds(time.total),
             f"{seconds / whole:.1%}",
-            bar(seconds / whole, BAR, COLOUR),
+            bar(seconds / largest, BAR, COLOUR),
             *(_milliseconds(part) for part in (time.forward, *[time.recomputed] * recomputed, time.backward)),
             f"{rate:,.0f}" if rate else "",
             *[_milliseconds(time.device)] * profile.on_device,
         )
-    return _section("Time of a step", _clock(profile, flops), table)
+    return _section(f"Step of phase {profile.phase}", _clock(profile, flops), table)
 
 
 def _clock(profile: StepProfile, flops: Mapping[str, float]) -> str:
@@ -108,7 +108,7 @@ def _clock(profile: StepProfile, flops: Mapping[str, float]) -> str:
     done = sum(_flops_done(flops.get(name, 0.0), time) for name, time in profile.rooms.items())
     return (
         f"{profile.plain * 1e3:,.0f} ms, {profile.tokens / profile.plain:,.0f} tokens/s, "
-        f"{done / profile.plain / 1e9:,.0f} GFLOP/s; profiled {profile.profiled * 1e3:,.0f} ms; phase {profile.phase}"
+        f"{done / profile.plain / 1e9:,.0f} GFLOP/s (profiled: {profile.profiled * 1e3:,.0f} ms)"
     )
 
 

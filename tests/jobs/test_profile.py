@@ -20,7 +20,7 @@ def test_a_profile_shows_size_memory_and_time_and_keeps_the_trace(tmp_path: Path
         assert expected in report
         assert expected in result.stdout
     for room in ("router", "critic", "RWKV experts", "bridge", "Transformer experts", "optimizer", "market", "data"):
-        assert f"\n  {room} " in report[report.index("Time of a step") :]
+        assert f"\n  {room} " in report[report.index("Step of phase normal") :]
     trace = json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes()))
     assert any(event.get("name") == "room: transformer_prefix" for event in trace["traceEvents"])
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
@@ -29,7 +29,7 @@ def test_a_profile_shows_size_memory_and_time_and_keeps_the_trace(tmp_path: Path
 def test_no_steps_need_no_text_and_leave_nothing(tmp_path: Path) -> None:
     result = run(tmp_path, "model=0.4b", "data=local", "data.path=none.txt", "job=profile", "job.steps=0")
     assert result.returncode == 0, result.stderr
-    assert "Time of a step" not in result.stdout
+    assert "Step of phase" not in result.stdout
     assert "1.14G" in result.stdout  # parameters
     assert not list(tmp_path.iterdir())
 
