@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import (
     expert_stage,
     generation,
+    head_loss,
     peak_memory,
     prefix_attention,
     settlement,
@@ -14,6 +15,7 @@ from benchmarks import (
     tracking,
     whole_step,
     wkv7,
+    wkv7_cuda,
 )
 from benchmarks.gate import GateFailed
 from benchmarks.result import Result
@@ -21,8 +23,10 @@ from benchmarks.session import Session
 
 _MODULES = (
     wkv7,
+    wkv7_cuda,
     prefix_attention,
     expert_stage,
+    head_loss,
     whole_step,
     generation,
     peak_memory,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-import psutil
 import torch
 
+from benchmarks.resident import resident_now, resident_peak
 from benchmarks.result import Result, at_most
 from benchmarks.sample import Sample
 from benchmarks.session import Session
@@ -62,11 +61,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     shape = StepShape(**options.shape)
-    before = psutil.Process().memory_info().rss
+    before = resident_now()
     step = FORMS[options.form](build_model(shape.config()), shape)
     step()
     step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    print(resident_peak() - before)
 
 
 if __name__ == "__main__":

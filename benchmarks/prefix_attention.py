@@ -80,7 +80,7 @@ def _core(session: Session, parts: Parts, name: str, gate: str) -> Iterator[Resu
     query, low = _query_and_rows(parts)
     forms = {"ours": our_attention, "materialised": prefix_attention}
     contestants = {form: partial(_outputs_and_gradients, f, parts, query, low) for form, f in forms.items()}
-    seconds = session.race(contestants)
+    seconds = session.race(contestants, 3)
     yield Result(
         row=ROW,
         what=f"attention core forward + backward against the materialised prefix, {name}",
@@ -116,7 +116,7 @@ def _whole_expert(session: Session, parts: Parts, name: str, gate: str) -> Resul
         "FFN expert": lambda: parts.ffn(parts.h, context),
         "published form": lambda: prefix_expert(parts.expert, parts.bridge, parts.h, parts.readout),
     }
-    seconds = session.race({form: partial(_forward_backward, forward) for form, forward in forwards.items()})
+    seconds = session.race({form: partial(_forward_backward, forward) for form, forward in forwards.items()}, 3)
     return Result(
         row=ROW,
         what=f"Transformer expert with bridge over an FFN expert, forward + backward, {name}",

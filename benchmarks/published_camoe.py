@@ -68,7 +68,8 @@ class PublishedCaMoE:
         """The loss that training minimises, of one unpadded batch, and what the market has to know."""
         votes: list[Vote] = []
         logits = self.logits(batch.inputs, noise, votes)
-        token_loss = F.cross_entropy(logits.flatten(0, 1).float(), batch.targets.flatten(), reduction="none")
+        wide = logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32))
+        token_loss = F.cross_entropy(wide, batch.targets.flatten(), reduction="none")
         token_loss = token_loss.view(batch.targets.shape)
         critic = self._critic_loss(votes, token_loss.detach(), batch.mask)
         weights = (self.config.router.balance_coefficient, self.market.config.critic.loss_weight)

@@ -6,6 +6,7 @@ optimiser, which would only make the share smaller, is left out. The settlement 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -45,7 +46,7 @@ def measure(session: Session) -> Iterator[Result]:
     session.say("settlement and statistics")
     seconds = session.race({"settlement": settle, "statistics": observe})
     session.say(f"micro-batch of the pilot, {shape}")
-    micro = micro_batch_seconds(session, model, shape)
+    micro = micro_batch_seconds(shape, session)
     both = seconds["settlement"].plus(seconds["statistics"])
     yield Result(
         row=ROW,
@@ -57,13 +58,16 @@ def measure(session: Session) -> Iterator[Result]:
     )
 
 
-def micro_batch_seconds(session: Session, model: LanguageModel, shape: StepShape) -> Sample:
-    """Forward and backward of one micro-batch."""
+@functools.cache
+def micro_batch_seconds(shape: StepShape, session: Session) -> Sample:
+    """Forward and backward of one micro-batch; timed once per process, for it is dear and two rows need it."""
+    model = build_model(shape.config())
     batch, noise = shape.batches()
 
     def run() -> None:
         model.zero_grad(set_to_none=True)
-        compute_losses(model, batch, noise=noise).total.backward()
+        with shape.precision():
+            compute_losses(model, batch, noise=noise).total.backward()
 
     return session.race({"micro-batch": run}, 1)["micro-batch"]
 

@@ -52,7 +52,7 @@ def measure(session: Session) -> Iterator[Result]:
     session.say("tracking: records")
     records, gate = record_seconds(model, shape, session.times(5), mlflow=not session.quick)
     session.say(f"micro-batch of the pilot, {shape}")
-    step = micro_batch_seconds(session, model, shape).scaled(count)
+    step = micro_batch_seconds(shape, session).scaled(count)
     yield Result(
         row=ROW,
         what=f"tracking every step, share of a step of {count} micro-batches, {shape}",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import prefix_attention, published_layers
+from benchmarks import head_loss, prefix_attention, published_layers
 from benchmarks.families import FAMILIES, about, run_family
 from benchmarks.session import Session
 from camoe.economy.market import CapitalMarket
@@ -17,7 +17,7 @@ from camoe.kernels.wkv7 import wkv7
 from camoe.tracking.metrics_log import MetricsLog
 
 QUICK = Session(quick=True, repetitions=1)
-SLOW = ("peak_memory", "start_up")  # processes of their own
+SLOW = ("head_loss", "peak_memory", "start_up")  # processes of their own
 
 
 def _slow(names: tuple[str, ...]) -> list[Any]:
@@ -62,6 +62,10 @@ def _published_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_layers, "feed_forward", _wrong(published_layers.feed_forward))
 
 
+def _head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_loss, "linear_cross_entropy", _wrong(head_loss.linear_cross_entropy))
+
+
 def _idle_market(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = MarketReport(residual=torch.zeros(2), purse_residual=torch.zeros(2))
     monkeypatch.setattr(CapitalMarket, "settle", lambda *_, **__: nothing)
@@ -81,6 +85,7 @@ def _empty_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
         ("wkv7", _wkv7),
         ("prefix_attention", _published_expert),
         ("expert_stage", _published_stage),
+        ("head_loss", _head),
         ("whole_step", _published_expert),
         ("generation", _published_expert),
         ("peak_memory", _published_expert),
