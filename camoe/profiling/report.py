@@ -17,8 +17,8 @@ from camoe.profiling.step_profile import StepProfile
 from camoe.tracking.bars import bar
 from camoe.tracking.short_number import short_number
 
-WIDTH = 88
-BAR = 18
+WIDTH = 80
+BAR = 12
 COLOUR, MEMORY_COLOUR = "#3fa66a", "#2f6fde"
 WORDS = {
     STEP: "engine and rest",
@@ -57,11 +57,11 @@ def memory_report(estimate: MemoryEstimate, measured: int | None) -> RenderableT
     kept = sum(estimate.activations.values())
     rows = {"weights": estimate.weights, "optimiser": estimate.optimizer, "gradients": estimate.gradients}
     for name, value in rows.items():
-        table.add_row(Text(f"  {name}"), _megabytes(value), bar(value / estimate.peak, 2 * BAR, MEMORY_COLOUR))
-    table.add_row(Text("  activations"), _megabytes(kept), bar(kept / estimate.peak, 2 * BAR, MEMORY_COLOUR))
+        table.add_row(Text(f"  {name}"), _megabytes(value), bar(value / estimate.peak, 3 * BAR, MEMORY_COLOUR))
+    table.add_row(Text("  activations"), _megabytes(kept), bar(kept / estimate.peak, 3 * BAR, MEMORY_COLOUR))
     for name, value in sorted(estimate.activations.items(), key=lambda item: -item[1]):
         if value > kept / 50:
-            table.add_row(_name(name, indent=4), _megabytes(value), bar(value / estimate.peak, 2 * BAR, "grey58"))
+            table.add_row(_name(name, indent=4), _megabytes(value), bar(value / estimate.peak, 3 * BAR, "grey58"))
     table.add_row(
         Text("  peak", style="bold"),
         _megabytes(estimate.peak, "bold"),
@@ -128,10 +128,10 @@ def _section(title: str, remark: str, body: RenderableType) -> RenderableType:
 
 
 def _table(*headers: str) -> Table:
-    """Names and bars stand left, under an empty header or one that ends in a colon; numbers right."""
-    table = Table.grid(padding=(0, 2))
+    """Names and bars stand left, under an empty header; numbers right."""
+    table = Table.grid(padding=(0, 1))
     for header in headers:
-        table.add_column(justify="right" if header.strip(":") == header != "" else "left", no_wrap=True)
+        table.add_column(justify="right" if header else "left", no_wrap=True)
     table.add_row(*(Text(header, style="grey58") for header in headers))
     return table
 
@@ -149,4 +149,6 @@ def _megabytes(n_bytes: int, style: str = "") -> Text:
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:,.1f}" if seconds >= 5e-5 else ""
+    if seconds < 5e-5:
+        return ""
+    return f"{seconds * 1e3:,.1f}" if seconds < 1 else f"{seconds * 1e3:,.0f}"
