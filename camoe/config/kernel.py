@@ -12,7 +12,7 @@ class KernelConfig:
     """Backend of the recurrence, how matrix products are computed, and the device."""
 
     wkv: str = setting(
-        "auto", help="backend of the WKV-7 recurrence", options=("auto", "native", "chunked", "reference")
+        "auto", help="backend of the WKV-7 recurrence", options=("auto", "cuda", "native", "chunked", "reference")
     )
     chunk_len: int = setting(16, help="tokens per chunk of the chunked backend", low=1, high=64)
     matmul_precision: str = setting(
@@ -20,5 +20,6 @@ class KernelConfig:
         help="how float32 matrix products are computed (torch's switch); auto stays as accurate as float32 allows",
         options=("auto", "highest", "high", "medium"),
     )
+    fast_math: bool = setting(False, help="compile the CUDA kernels with --use_fast_math: denormals become zero")
     device: str = setting("auto", help="auto, cpu or cuda", options=("auto", "cpu", "cuda"))
     threads: int = setting(0, help="torch threads; 0 leaves torch's own choice", low=0)

@@ -67,8 +67,11 @@ RULES = (
         lambda run: run.optimizer.decay == "none",
         "optimizer.decay is none",
     ),
+    Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "cuda", "kernel.wkv is cuda"),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "native", "kernel.wkv is native"),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "reference", "kernel.wkv is reference"),
+    Rule(("kernel.fast_math",), lambda run: run.kernel.wkv not in ("auto", "cuda"), "kernel.wkv is not cuda"),
+    Rule(("kernel.fast_math",), lambda run: run.kernel.device == "cpu", "kernel.device is cpu"),
     Rule(
         ("tracking.uri", "tracking.experiment", "tracking.every_series"),
         lambda run: not run.tracking.mlflow,

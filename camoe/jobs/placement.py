@@ -44,7 +44,7 @@ def place(config: KernelConfig, size: ProductSize) -> Placement:
     name = config.device if config.device != "auto" else ("cuda" if available else "cpu")
     reason = "kernel.device" if config.device != "auto" else f"torch finds {'a' if available else 'no'} CUDA device"
     threads_reason = "kernel.threads" if config.threads else "torch's own choice"
-    backend = choose_backend(config.wkv, name)
+    backend = choose_backend(config.wkv, name, config.fast_math)
     matmul = choose_matmul_precision(config.matmul_precision, name, size)
     torch.set_float32_matmul_precision(matmul.name)
     return Placement(torch.device(name), reason, torch.get_num_threads(), threads_reason, backend, matmul)

@@ -58,7 +58,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
     corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
     model = LanguageModel(config).to(placement.device)
-    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len)
+    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len, config.kernel.fast_math)
     if folder is None:
         folder = new_run_folder(config, command, corpus, model, placement)
     else:

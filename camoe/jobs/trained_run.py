@@ -60,7 +60,7 @@ def open_trained_run(config: RunConfig, command: CommandRecord) -> TrainedRun:
     corpus = prepare(run.data, run.tokenizer)
     refuse_other_text(folder, corpus)
     model = LanguageModel(run).to(placement.device)
-    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len)
+    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len, config.kernel.fast_math)
     model.load_state_dict(saved.state)
     return TrainedRun(folder, run, corpus, saved.step, model, placement)
 

@@ -1,4 +1,4 @@
-"""Compiling a C++ source on first use, and keeping the library for the next time."""
+"""Compiling a native source on first use, and keeping the library for the next time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
 COMPILERS = ("c++", "g++", "clang++")
 CACHE_VARIABLE = "CAMOE_CACHE"
-TIMEOUT = 120.0  # seconds; the compiler needs a few
+TIMEOUT = 300.0  # seconds; a C++ compiler needs a few, nvcc twenty
 
 
 class BuildError(Exception):
@@ -47,23 +48,41 @@ def load(source: Path) -> NativeLibrary:
 
 
 def build(source: Path) -> tuple[Path, str]:
-    """Path of the library and where it comes from. Raises BuildError or OSError.
+    """Path of the library and where it comes from. Raises BuildError or OSError."""
+    return compile_once(source, find_compiler(), FLAGS, cpu_flags())
+
+
+def compile_once(source: Path, compiler: Sequence[str], flags: Sequence[str], target_machine: str) -> tuple[Path, str]:
+    """Path of the library made from one source, and where it comes from: compiled if the cache has none.
 
     Several processes may build at once: each compiles under a name of its own and renames, which is atomic.
     """
-    compiler = find_compiler()
-    version = _run([*compiler, "--version"]).splitlines()[0]
-    key = "\n".join([source.read_text(), version, *FLAGS, platform.machine(), cpu_flags()])
-    target = cache_folder() / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"
+    version = version_of(compiler)
+    target = cache_folder() / f"{kept_name(source, flags, target_machine)}-{_digest(version)}.so"
     if target.exists():
         return target, f"{version}, from {target.parent}"
     target.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
         unfinished = Path(folder) / target.name
-        _run([*compiler, *FLAGS, str(source), "-o", str(unfinished)])
+        _run([*compiler, *flags, str(source), "-o", str(unfinished)])
         os.replace(unfinished, target)
     return target, f"{version}, compiled in {time.perf_counter() - start:.1f} s"
+
+
+def kept_name(source: Path, flags: Sequence[str], target_machine: str) -> str:
+    """How the names of all libraries begin that any compiler made of this source, these flags and this machine."""
+    return f"{source.stem}-{_digest(source.read_text(), *flags, platform.machine(), target_machine)}"
+
+
+def version_of(compiler: Sequence[str]) -> str:
+    """The line in which a compiler tells its version: nvcc's names a release, others' is the first."""
+    lines = _run([*compiler, "--version"]).splitlines()
+    return next((line for line in lines if ", release " in line), lines[0])
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def find_compiler() -> list[str]:

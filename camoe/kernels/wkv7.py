@@ -10,10 +10,12 @@ from torch import Tensor
 from camoe.config import ConfigError
 from camoe.config.refusal import not_an_option, out_of_range
 from camoe.kernels.wkv7_chunked import wkv7_chunked
+from camoe.kernels.wkv7_cuda import cuda_library, wkv7_cuda
 from camoe.kernels.wkv7_native import native_library, wkv7_native
 from camoe.kernels.wkv7_reference import wkv7_reference
 
-BACKENDS = ("native", "chunked", "reference")
+CPU_BACKENDS = ("native", "chunked", "reference")
+BACKENDS = ("cuda", *CPU_BACKENDS)
 # The chunked form divides by the decay over a chunk, at least 0.545^64 = 1e-17; float32 ends at 1e-38.
 MAX_CHUNK_LEN = 64
 
@@ -26,25 +28,27 @@ class BackendChoice:
     reason: str
 
 
-def choose_backend(requested: str, device_type: str) -> BackendChoice:
+def choose_backend(requested: str, device_type: str, fast_math: bool = False) -> BackendChoice:
     """Resolves `kernel.wkv`: a name of BACKENDS is taken as it is, `auto` picks the fastest one for the device.
 
-    Raises ConfigError for a name that does not exist, and for `native` where it cannot run.
+    Raises ConfigError for a name that does not exist, and for `native` and `cuda` where they cannot run.
     """
     if requested not in ("auto", *BACKENDS):
         raise not_an_option("kernel.wkv", requested, ("auto", *BACKENDS), noun="backend")
     if requested in ("chunked", "reference"):
         return BackendChoice(requested, "requested")
-    if device_type != "cpu":
-        if requested == "native":
-            raise ConfigError(f"kernel.wkv: native computes on the CPU, the device is {device_type}; use chunked")
-        return BackendChoice("chunked", f"auto: the fastest backend available on {device_type}")
-    native = native_library()
-    if native.library is not None:
-        return BackendChoice("native", f"{'auto, cpu' if requested == 'auto' else 'requested'}: {native.reason}")
-    if requested == "native":
-        raise ConfigError(f"kernel.wkv: native is not available here: {native.reason}; use auto or chunked")
-    return BackendChoice("chunked", f"auto, cpu without native code: {native.reason}")
+    fastest = "native" if device_type == "cpu" else "cuda"
+    if requested not in ("auto", fastest):
+        where = {"native": "the CPU", "cuda": "a CUDA device"}[requested]
+        raise ConfigError(f"kernel.wkv: {requested} computes on {where}, the device is {device_type}; use chunked")
+    compiled = native_library() if fastest == "native" else cuda_library(fast_math)
+    if compiled.library is not None:
+        return BackendChoice(
+            fastest, f"{f'auto, {device_type}' if requested == 'auto' else 'requested'}: {compiled.reason}"
+        )
+    if requested == fastest:
+        raise ConfigError(f"kernel.wkv: {fastest} is not available here: {compiled.reason}; use auto or chunked")
+    return BackendChoice("chunked", f"auto, {device_type} without compiled code: {compiled.reason}")
 
 
 def wkv7(
@@ -58,14 +62,15 @@ def wkv7(
     *,
     backend: str = "chunked",
     chunk_len: int = 16,
+    fast_math: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Runs RWKV-7's state recurrence (formula: `wkv7_step`) over T tokens from `state`, or from zero.
 
     r, w, k, v, a, b [B,T,H,N]; `w` is the decay factor itself, exp(-e^-0.5 sigmoid(z)), in (0.545, 1).
     state [B,H,N,N]: row = value channel, column = key channel. Computed in float32 (float64 if any input is), whatever
     the inputs' dtype and autocast. Returns y and sa [B,T,H,N] in the dtype of r, and the final state in the computing
-    dtype; all three carry gradients to every input. `chunk_len` matters to the chunked backend only. The native backend
-    leaves float64 to the chunked one.
+    dtype; all three carry gradients to every input. `chunk_len` matters to the chunked backend only, `fast_math` to the
+    cuda backend. The native and the cuda backend leave float64 to the chunked one.
     """
     if backend not in BACKENDS:
         raise not_an_option("kernel.wkv", backend, BACKENDS, noun="backend")
@@ -73,6 +78,9 @@ def wkv7(
         raise out_of_range("kernel.chunk_len", chunk_len, f"at least 1 and at most {MAX_CHUNK_LEN}")
     state = _checked_state(state, (r, w, k, v, a, b))
     dtype = r.dtype
+    if backend == "cuda" and state.dtype == torch.float32:
+        y, sa, final_state = wkv7_cuda(r, w, k, v, a, b, state, fast_math=fast_math)
+        return _as(y, dtype), _as(sa, dtype), final_state
     r, w, k, v, a, b = (_as(x, state.dtype) for x in (r, w, k, v, a, b))
     if backend == "native" and state.dtype == torch.float32:
         y, sa, final_state = wkv7_native(r, w, k, v, a, b, state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -103,10 +105,11 @@ class LanguageModel(nn.Module):
         """The layer's market state as bidders see it; None while the market does not bid."""
         return self.market.quote(layer) if self.market.bidding else None
 
-    def use_wkv_backend(self, backend: str, chunk_len: int) -> None:
+    def use_wkv_backend(self, backend: str, chunk_len: int, fast_math: bool) -> None:
         """Choose how every layer computes the WKV-7 recurrence."""
         for block in self.blocks:
-            block.att.backend, block.att.chunk_len = backend, chunk_len  # type: ignore[union-attr]
+            time_mix: Any = block.att
+            time_mix.backend, time_mix.chunk_len, time_mix.fast_math = backend, chunk_len, fast_math
 
     def critics(self) -> list[Critic]:
         """The critic of every layer; none where the economy has no money."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -69,14 +70,14 @@ class Projections:
 
 
 class TimeMix(nn.Module):
-    """One layer's time mixing. `backend` and `chunk_len` choose how the recurrence is computed (see `wkv7`)."""
+    """One layer's time mixing. `backend`, `chunk_len`, `fast_math`: how the recurrence is computed (see `wkv7`)."""
 
     def __init__(
         self, n_embd: int, head_size: int, layer_id: int, n_layer: int, low_ranks: LowRanks | None = None
     ) -> None:
         super().__init__()
         self.n_embd, self.head_size, self.layer_id, self.n_layer = n_embd, head_size, layer_id, n_layer
-        self.backend, self.chunk_len = "chunked", 16
+        self.backend, self.chunk_len, self.fast_math = "chunked", 16, False
         ranks = low_ranks or LowRanks.official(n_embd)
         vector = (1, 1, n_embd)
         self.x_r, self.x_w, self.x_k, self.x_v, self.x_a, self.x_g = (_parameter(*vector) for _ in range(6))
@@ -132,7 +133,8 @@ class TimeMix(nn.Module):
         """
         p, v_first = self.project(x, v_first, time_shift)
         r, w, k, v, a, b = (self._heads(tensor) for tensor in (p.r, p.w, p.k, p.v, -p.kk, p.kk * p.a))
-        y, sa, wkv_state = wkv7(r, w, k, v, a, b, wkv_state, backend=self.backend, chunk_len=self.chunk_len)
+        compute = partial(wkv7, backend=self.backend, chunk_len=self.chunk_len, fast_math=self.fast_math)
+        y, sa, wkv_state = compute(r, w, k, v, a, b, wkv_state)
         y = self.ln_x(y.flatten(0, 1).flatten(1)).view_as(x) + self._bonus(p)
         # The carried input is a copy: a kept state must not hold on to all of x.
         return TimeMixOutput(self.output(y * p.g), v_first, sa.flatten(2), x[:, -1].clone(), wkv_state)

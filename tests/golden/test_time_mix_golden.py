@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from camoe.kernels.wkv7 import BACKENDS
+from camoe.kernels.wkv7 import CPU_BACKENDS
 from camoe.model.time_mix import LowRanks, TimeMix
 from tests.golden.closeness import assert_close
 
@@ -47,7 +47,7 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return chosen
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=CPU_BACKENDS)
 def rebuild(
     tmix_file: Path, read_golden: Callable[[Path], Arrays], dtype: torch.dtype, request: pytest.FixtureRequest
 ) -> Callable[[], Case]:

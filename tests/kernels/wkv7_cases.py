@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from camoe.kernels.wkv7 import BACKENDS
+from camoe.kernels.wkv7 import CPU_BACKENDS
 from camoe.kernels.wkv7_native import native_library
 
 needs_native = pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
-EVERY_BACKEND = [pytest.param(name, marks=needs_native if name == "native" else ()) for name in BACKENDS]
+EVERY_BACKEND = [pytest.param(name, marks=needs_native if name == "native" else ()) for name in CPU_BACKENDS]
 
 Operation = Callable[..., tuple[Tensor, Tensor, Tensor]]
 

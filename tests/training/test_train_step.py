@@ -5,7 +5,7 @@ import torch
 
 from camoe.config.phase import PARAMETER_GROUPS
 from camoe.config.run import RunConfig
-from camoe.kernels.wkv7 import BACKENDS
+from camoe.kernels.wkv7 import CPU_BACKENDS
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.tracking.routing_statistics import routing_statistics_of
@@ -70,7 +70,7 @@ def test_one_times_eight_equals_eight_times_one(economy: str) -> None:
 @needs_native
 def test_the_backend_of_the_recurrence_changes_no_loss() -> None:
     runs = {}
-    for backend in BACKENDS:
+    for backend in CPU_BACKENDS:
         config = small_run()
         model = _alive(config)
         model.use_wkv_backend(backend, 16)
