@@ -105,7 +105,7 @@ class LanguageModel(nn.Module):
         """The layer's market state as bidders see it; None while the market does not bid."""
         return self.market.quote(layer) if self.market.bidding else None
 
-    def use_wkv_backend(self, backend: str, chunk_len: int, fast_math: bool) -> None:
+    def use_wkv_backend(self, backend: str, chunk_len: int, fast_math: bool = False) -> None:
         """Choose how every layer computes the WKV-7 recurrence."""
         for block in self.blocks:
             time_mix: Any = block.att

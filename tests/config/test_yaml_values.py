@@ -28,7 +28,7 @@ def test_groups_and_options() -> None:
         "data": ["local", "python_stdlib"],
         "tokenizer": ["bpe", "byte", "rwkv_world"],
         "optimizer": ["adamw"],
-        "kernel": ["auto", "chunked", "native", "reference"],
+        "kernel": ["auto", "chunked", "cuda", "native", "reference"],
         "job": ["evaluate", "generate", "profile", "train"],
         "tracking": ["local", "mlflow"],
     }
