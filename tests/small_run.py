@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from camoe.config.economy import EconomyConfig, V18Config, V21Config
 from camoe.config.run import RunConfig
+from camoe.config.schema_store import ECONOMY_SCHEMAS
 
 SMALL: dict[str, Any] = {
     "model": {"n_embd": 32, "n_layer": 2, "head_size": 16, "prefix_len": 3, "low_rank": 4},
@@ -20,9 +20,8 @@ SMALL: dict[str, Any] = {
 
 def small_run(kind: str = "v21", **groups: Any) -> RunConfig:
     """A checked RunConfig: SMALL, with `groups` merged over it, under the economy of this kind."""
-    schema = {"off": EconomyConfig, "v18": V18Config, "v21": V21Config}[kind]
     base = OmegaConf.structured(RunConfig)
-    base = OmegaConf.merge(base, {"economy": OmegaConf.structured(schema)})
+    base = OmegaConf.merge(base, {"economy": OmegaConf.structured(ECONOMY_SCHEMAS[kind])})
     config = OmegaConf.to_object(OmegaConf.merge(base, SMALL, groups))
     assert isinstance(config, RunConfig)
     return config

@@ -15,6 +15,7 @@ from camoe.model.recurrent_state import LayerState
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.model.time_mix import TimeMix, TimeMixOutput
+from camoe.routing.election_terms import LayerTerms
 
 
 class Block(nn.Module):
@@ -42,7 +43,7 @@ class Block(nn.Module):
         state: LayerState,
         bridge: OpenBridge | None,
         quote: LayerQuote | None,
-        noise: Tensor | None,
+        terms: LayerTerms,
     ) -> tuple[Tensor, Tensor, LayerState, LayerRouting]:
         """The residual stream [B,T,C] after the block, v_first, the state to go on from, and the routing."""
         normed = self.ln1(x)
@@ -55,7 +56,7 @@ class Block(nn.Module):
             x = x + attended
         h = self.ln2(x)
         previous = torch.cat((state.channel_shift[:, None], h[:, :-1]), dim=1)
-        out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, noise)
+        out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, terms)
         # The carried input is a copy: a kept state must not hold on to all of h.
         last = h[:, -1].clone()
         after = LayerState(time_shift=mixed.time_shift, channel_shift=last, wkv=mixed.wkv_state, dea=dea_cache)

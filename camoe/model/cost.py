@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from camoe.model.language_model import LanguageModel
-from camoe.model.rooms import OF_THE_MODEL, room_modules
+from camoe.model.rooms import OF_THE_MODEL, ModelParts, room_modules
 
 WHERE_EXPERTS_SERVE = ("rwkv_ffn", "bridge", "transformer_prefix")
 
@@ -57,7 +56,7 @@ def share_of_bridged(n_expert: int, n_prefix: int, top_k: int) -> float:
     return 1 - math.comb(n_expert - n_prefix, top_k) / math.comb(n_expert, top_k)
 
 
-def model_cost(model: LanguageModel) -> ModelCost:
+def model_cost(model: ModelParts) -> ModelCost:
     """Cost of a model, which may lie on the meta device."""
     experts = model.blocks[0].mixture.expert_list()  # type: ignore[operator, union-attr]
     bridge, rooms = model.bridge.flops_per_token if model.bridge is not None else 0, room_costs(model)
@@ -71,7 +70,7 @@ def model_cost(model: LanguageModel) -> ModelCost:
     )
 
 
-def room_costs(model: LanguageModel) -> dict[str, RoomCost]:
+def room_costs(model: ModelParts) -> dict[str, RoomCost]:
     """Cost of every room of the model that is not empty; tied embeddings are stored in the first of their rooms."""
     params, flops = _stored(model), _flops(model)
     mix, winners = model.config.experts, model.config.router.top_k
@@ -90,7 +89,7 @@ def room_costs(model: LanguageModel) -> dict[str, RoomCost]:
     }
 
 
-def _stored(model: LanguageModel) -> dict[str, int]:
+def _stored(model: ModelParts) -> dict[str, int]:
     """Parameters by room."""
     owner: dict[int, str] = {}
     for name, module in room_modules(model):
@@ -102,7 +101,7 @@ def _stored(model: LanguageModel) -> dict[str, int]:
     return stored
 
 
-def _flops(model: LanguageModel) -> dict[str, int]:
+def _flops(model: ModelParts) -> dict[str, int]:
     """Forward FLOPs per token by room, every expert serving: two per weight of every matrix, and the recurrence's 9 N
     per channel and layer.
 

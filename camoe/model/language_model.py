@@ -14,13 +14,15 @@ from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market import Market
 from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge, OpenBridge
+from camoe.model.cost import model_cost
 from camoe.model.deep_embed_attention import DeepEmbedTables
 from camoe.model.initialization import initialize_embedding, initialize_head, initialize_output_norm
 from camoe.model.precision import in_its_precision
 from camoe.model.recompute import run_stage
 from camoe.model.recurrent_state import RecurrentState
-from camoe.model.routing_trace import RoutingTrace
+from camoe.model.routing_trace import BlockInput, RoutingTrace
 from camoe.model.seeded_construction import seeded
+from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
 
 
 class LanguageModel(nn.Module):
@@ -52,7 +54,15 @@ class LanguageModel(nn.Module):
         if model.deep_embed_attention and model.deep_embed_shared:
             self.tables = DeepEmbedTables(vocab, model.deep_embed_query_dim, model.n_embd)
         self.blocks = nn.ModuleList(Block(layer, config, self.tables) for layer in range(model.n_layer))
-        self.market = Market.build(config.economy, model.n_layer, config.experts.total, config.router.top_k)
+        cost = model_cost(self)
+        self.market = Market.build(
+            config.economy,
+            model.n_layer,
+            config.experts.total,
+            config.router.top_k,
+            expert_flops=cost.expert_flops,
+            fixed_flops=cost.other_flops,
+        )
 
     @in_its_precision
     def forward(
@@ -60,37 +70,41 @@ class LanguageModel(nn.Module):
         tokens: Tensor,
         state: RecurrentState | None = None,
         *,
-        noise: Tensor | None = None,
+        terms: ElectionTerms = NO_EXPERIMENT,
         trace: RoutingTrace | None = None,
     ) -> tuple[Tensor, RecurrentState]:
         """Logits [B,T,V] and the state after the last token; arguments as of `hidden`."""
-        hidden, state = self.hidden(tokens, state, noise=noise, trace=trace)
+        hidden, state = self.hidden(tokens, state, terms=terms, trace=trace)
         return self.logits(hidden), state
 
+    @in_its_precision
     def hidden(
         self,
         tokens: Tensor,
         state: RecurrentState | None = None,
         *,
-        noise: Tensor | None = None,
+        terms: ElectionTerms = NO_EXPERIMENT,
         trace: RoutingTrace | None = None,
+        resume_at: BlockInput | None = None,
     ) -> tuple[Tensor, RecurrentState]:
         """Normalised hidden vectors [B,T,C] and the state after the last token.
 
         From tokens [B,T] and the state before the first.
 
-        noise: standard normal [B,L,T,E] for the elections of training; None elects without noise.
-        trace: receives every layer's routing.
+        terms: noise and experiments of training's elections. trace: receives every layer's routing.
+        resume_at: what an earlier run of the same tokens passed to a layer, from which this one goes on.
         """
-        x = self.ln0(self.emb(tokens))
+        entry = resume_at or BlockInput(0, self.ln0(self.emb(tokens)), None)
+        x, v_first = entry.x, entry.v_first
         state = state if state is not None else RecurrentState.zeros(self.config.model, tokens.shape[0], x)
         bridge = OpenBridge.of(self.bridge)
-        v_first: Tensor | None = None
         after = []
-        for layer, block in enumerate(self.blocks):
-            layer_noise = None if noise is None else noise[:, layer]
-            inputs = (x, tokens, v_first, state.layers[layer], bridge, self.quote(layer), layer_noise)
-            x, v_first, layer_state, routing = run_stage(block, *inputs, again=self.config.train.recompute == "block")
+        again = self.config.train.recompute == "block"
+        for layer in range(entry.layer, len(self.blocks)):
+            if trace is not None:
+                trace.enter(BlockInput(layer, x, v_first))
+            inputs = (x, tokens, v_first, state.layers[layer], bridge, self.quote(layer), terms.of_layer(layer))
+            x, v_first, layer_state, routing = run_stage(self.blocks[layer], *inputs, again=again)
             after.append(layer_state)
             if trace is not None:
                 trace.layers.append(routing)

@@ -18,6 +18,7 @@ from camoe.model.recompute import run_stage
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.routing.build import build_router
+from camoe.routing.election_terms import LayerTerms
 
 
 class Mixture(nn.Module):
@@ -54,15 +55,15 @@ class Mixture(nn.Module):
         readout: Tensor,
         bridge: OpenBridge | None,
         quote: LayerQuote | None,
-        noise: Tensor | None,
+        terms: LayerTerms,
     ) -> tuple[Tensor, LayerRouting]:
         """Weighted sum [B,T,C] of the winners' outputs, and what was decided.
 
         h, previous, readout: [B,T,C] hidden vectors, those of the tokens before, and the WKV state's readout.
-        quote: the layer's market state, None while the market does not bid. noise: standard normal [B,T,E] or None.
+        quote: the layer's market state, None while the market does not bid. terms: training's noise and experiments.
         """
         opinion = self.critic(h) if self.critic is not None else None
-        decision = self.router(h, quote, opinion, noise)
+        decision = self.router(h, quote, opinion, terms)
         flat_h, flat_readout = h.flatten(0, 1), readout.flatten(0, 1)
         inputs = TokenInputs(flat_h, previous.flatten(0, 1))
         if bridge is not None:

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from torch import nn
 from torch.profiler import record_function
 
-from camoe.model.language_model import LanguageModel
+from camoe.config.run import RunConfig
+from camoe.model.bridge import LinearStateBridge
 
 # In the order of a step; `block` is a block's norms and residuals, `dispatch` the mixture around its experts.
 OF_THE_MODEL = (
     *("embedding", "block", "time_mix", "deep_embed_attention", "router", "critic"),
     *("dispatch", "rwkv_ffn", "bridge", "transformer_prefix", "head_loss"),
 )
-OF_THE_STEP = ("data", "gradient_norm", "statistics", "market", "optimizer")
+OF_THE_STEP = ("data", "audit", "gradient_norm", "statistics", "market", "optimizer")
 ROOMS = (*OF_THE_MODEL, *OF_THE_STEP)
 LABEL = "room: "
 
 _entered: list[str] = []
+
+
+class ModelParts(Protocol):
+    """A language model as far as its rooms go; it knows its own cost, so it is not named here."""
+
+    config: RunConfig
+    emb: nn.Embedding
+    ln0: nn.LayerNorm
+    ln_out: nn.LayerNorm
+    head: nn.Linear | None
+    tables: nn.Module | None
+    blocks: nn.ModuleList
+    bridge: LinearStateBridge | None
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All that is stored."""
 
 
 @contextmanager
@@ -38,7 +56,7 @@ def current_room() -> str:
     return _entered[-1] if _entered else ""
 
 
-def room_modules(model: LanguageModel) -> Iterator[tuple[str, nn.Module]]:
+def room_modules(model: ModelParts) -> Iterator[tuple[str, nn.Module]]:
     """Every module that is a room or a part of one; an outer one comes before those inside it."""
     yield from _present("embedding", model.emb, model.ln0, model.tables)
     for block in model.blocks:

@@ -19,11 +19,46 @@ class LayerRouting:
     opinion: CriticOpinion | None
 
 
+@dataclass(frozen=True)
+class BlockInput:
+    """What a layer receives from the one below: the residual stream and the value residual's first values, [B,T,C]."""
+
+    layer: int
+    x: Tensor
+    v_first: Tensor | None
+
+    def of_rows(self, rows: Tensor) -> BlockInput:
+        """The same of sequences `rows` [S], cut off from the graph."""
+        v_first = None if self.v_first is None else self.v_first[rows].detach()
+        return BlockInput(self.layer, self.x[rows].detach(), v_first)
+
+
 @dataclass
 class RoutingTrace:
-    """Filled by the language model outside of checkpointed code, so that recomputation never counts twice."""
+    """Filled by the language model outside of checkpointed code, so that recomputation never counts twice.
+
+    audited_layer: the layer whose input is kept in `audited_input`, so that it can be run again from there.
+    """
 
     layers: list[LayerRouting] = field(default_factory=list)
+    audited_layer: int | None = None
+    audited_input: BlockInput | None = None
+
+    def enter(self, entry: BlockInput) -> None:
+        """Keep the audited layer's input."""
+        if entry.layer == self.audited_layer:
+            self.audited_input = entry
+
+    def watch_weights(self) -> None:
+        """Keep the gradient of the mixture weights in the coming backward pass."""
+        for layer in self.layers:
+            if layer.decision.weights.requires_grad:
+                layer.decision.weights.retain_grad()
+
+    def weight_credit(self) -> Tensor:
+        """-g dL/dg of every winner's mixture weight g, [L,B,T,K], after `watch_weights` and the backward pass."""
+        weights = [layer.decision.weights for layer in self.layers]
+        return torch.stack([torch.zeros_like(w) if w.grad is None else -w.detach() * w.grad for w in weights])
 
     def stacked(self, name: str) -> Tensor:
         """A field of every layer's decision stacked to [L,B,T,...]."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
 from camoe.routing.decision import RoutingDecision
+from camoe.routing.election_terms import LayerTerms
 from camoe.routing.gated_router import GatedRouter
 
 
@@ -19,11 +20,11 @@ class DualPath(GatedRouter):
     """
 
     def forward(
-        self, h: Tensor, quote: LayerQuote | None, opinion: CriticOpinion | None, noise: Tensor | None
+        self, h: Tensor, quote: LayerQuote | None, opinion: CriticOpinion | None, terms: LayerTerms
     ) -> RoutingDecision:
         """See Router."""
         gate_logits = self.gate(h)
         bias = torch.zeros_like(gate_logits)
         if quote is not None:
-            bias = quote.bias(gate_logits, opinion) - quote.toll()
-        return self.decide(gate_logits, bias, scores=gate_logits, noise=noise)
+            bias = terms.reached(quote.bias(gate_logits, opinion)) - quote.toll()
+        return self.decide(gate_logits, bias, scores=gate_logits, terms=terms, quote=quote)

@@ -6,7 +6,10 @@ from torch import Tensor
 
 from camoe.config.router import RouterConfig
 from camoe.economy.auction import elect
+from camoe.economy.calibrated.bid import base_of_bids
+from camoe.economy.layer_quote import LayerQuote
 from camoe.routing.decision import RoutingDecision
+from camoe.routing.election_terms import LayerTerms
 from camoe.routing.gate import Gate
 from camoe.routing.router import Router, mixture_weights
 
@@ -19,18 +22,24 @@ class GatedRouter(Router):
         self.top_k, self.noise_std = config.top_k, config.noise_std
         self.gate = Gate(n_embd, n_expert, config.gate_hidden, config.gate_activation)
 
-    def decide(self, gate_logits: Tensor, bias: Tensor, scores: Tensor, noise: Tensor | None) -> RoutingDecision:
+    def decide(
+        self, gate_logits: Tensor, bias: Tensor, scores: Tensor, terms: LayerTerms, quote: LayerQuote | None = None
+    ) -> RoutingDecision:
         """Elect by gate plus `bias` plus noise, weigh the winners by `scores`, all [B,T,E].
 
-        Only `scores` carries a gradient. Noise, standard normal or None, moves the election and never a weight. The
-        price is the (k+1)-th of the bids that elected, 0 when everybody wins.
+        Only `scores` carries a gradient. Noise moves the election and never a weight; the quote says in which space
+        bids add up and how strong the noise is. The price is the (k+1)-th of the bids that elected, 0 when everybody
+        wins.
         """
-        adjusted = gate_logits.detach() + bias
-        elected_by = adjusted if noise is None else adjusted + self.noise_std * noise
-        winners, price = elect(elected_by, self.top_k, priced=self.top_k < adjusted.shape[-1])
+        base, noise_std = gate_logits.detach(), self.noise_std if quote is None else quote.noise_std(self.noise_std)
+        if quote is not None:
+            base = base_of_bids(base, quote.space)
+        adjusted = base + bias
+        elected_by = adjusted if terms.noise is None else adjusted + noise_std * terms.noise
+        winners, price = elect(terms.admitted(elected_by), self.top_k, priced=self.top_k < adjusted.shape[-1])
         return RoutingDecision(
             experts=winners,
-            weights=mixture_weights(scores, winners),
+            weights=terms.weighed(mixture_weights(scores, winners)),
             price=price,
             gate_logits=gate_logits,
             selection_bias=bias,

@@ -8,6 +8,7 @@ from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.published_quote import PublishedQuote, market_bids
 from camoe.routing.decision import RoutingDecision
+from camoe.routing.election_terms import LayerTerms
 from camoe.routing.gated_router import GatedRouter
 
 
@@ -19,10 +20,10 @@ class MarketOnly(GatedRouter):
     """
 
     def forward(
-        self, h: Tensor, quote: LayerQuote | None, opinion: CriticOpinion | None, noise: Tensor | None
+        self, h: Tensor, quote: LayerQuote | None, opinion: CriticOpinion | None, terms: LayerTerms
     ) -> RoutingDecision:
         """See Router."""
         confidence = bids = self.gate(h)
         if isinstance(quote, PublishedQuote) and opinion is not None:
             bids = market_bids(quote, confidence, opinion.difficulty, opinion.affinity)
-        return self.decide(confidence, (bids - confidence).detach(), scores=bids, noise=noise)
+        return self.decide(confidence, (bids - confidence).detach(), scores=bids, terms=terms)

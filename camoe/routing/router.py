@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
 from camoe.routing.decision import RoutingDecision
+from camoe.routing.election_terms import LayerTerms
 
 
 class Router(nn.Module, ABC):
@@ -23,13 +24,13 @@ class Router(nn.Module, ABC):
         h: Tensor,
         quote: LayerQuote | None,
         opinion: CriticOpinion | None,
-        noise: Tensor | None,
+        terms: LayerTerms,
     ) -> RoutingDecision:
         """Decide for hidden vectors h [B,T,C].
 
         quote: capital shares, alpha and purse of the layer, None while the market does not bid.
         opinion: the critic's view of the same tokens, None where there is no critic.
-        noise: standard normal [B,T,E], None in evaluation.
+        terms: training's noise and experiments; nothing in evaluation.
         """
 
 

@@ -14,6 +14,7 @@ from camoe.kernels.linear_cross_entropy import IGNORED, linear_cross_entropy
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.balance_losses import switch_balance_loss
+from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,20 @@ class Losses:
 
 
 def compute_losses(
-    model: LanguageModel, batch: Batch, *, noise: Tensor | None = None, window_tokens: Tensor | None = None
+    model: LanguageModel,
+    batch: Batch,
+    elections: ElectionTerms = NO_EXPERIMENT,
+    trace: RoutingTrace | None = None,
+    *,
+    window_tokens: Tensor | None = None,
 ) -> Losses:
     """Losses of one micro-batch, scaled so that the micro-batches of a window add up to the window's mean.
 
-    noise: standard normal [B,L,T,E] or None. window_tokens: valid targets of the whole window; None: of this batch.
+    elections: the terms of its elections. trace: an empty one to be filled. window_tokens: valid targets of the whole
+    window; None: of this batch.
     """
-    trace = RoutingTrace()
-    hidden, _ = model.hidden(batch.inputs, noise=noise, trace=trace)
+    trace = trace if trace is not None else RoutingTrace()
+    hidden, _ = model.hidden(batch.inputs, terms=elections, trace=trace)
     nats, token_loss = token_cross_entropy(model, hidden, batch.targets)
     valid = batch.mask.sum().clamp(min=1)
     share = torch.ones_like(valid) if window_tokens is None else valid / window_tokens
@@ -129,8 +136,10 @@ def _critic_terms(
     return [LossTerm(name, loss, training.loss_weight * share, ("critic",)) for name, loss in losses.items()]
 
 
-def settlement_record(losses: Losses) -> MicroBatchRecord:
-    """What a market with capital needs to know of one micro-batch, without gradients."""
+def settlement_record(
+    model: LanguageModel, losses: Losses, terms: ElectionTerms, window_tokens: Tensor
+) -> MicroBatchRecord:
+    """What a market with capital needs to know of one micro-batch after its backward pass, without gradients."""
     difficulty, affinity = losses.trace.stacked_critic()
     critic = [term.mean.detach() for term in losses.terms if term.name.startswith("critic")]
     return MicroBatchRecord(
@@ -142,5 +151,7 @@ def settlement_record(losses: Losses) -> MicroBatchRecord:
         difficulty=difficulty.detach(),
         token_loss=losses.token_loss,
         mask=losses.mask,
+        market_off=terms.market_off if model.market.bidding else None,
+        weight_credit=losses.trace.weight_credit() * window_tokens if model.market.needs_weight_credit else None,
         critic_loss=torch.stack(critic).sum() if critic else losses.token_loss.new_zeros(()),
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.precision import computing_in
+from camoe.routing.election_terms import ElectionTerms
 from camoe.routing.gated_router import GatedRouter
 from camoe.training.objectives import Batch, Losses, compute_losses
 
@@ -54,7 +55,7 @@ def _losses(model: LanguageModel, batch: Batch) -> Losses:
     n_layer, n_expert = model.config.model.n_layer, model.config.experts.total
     turns = torch.arange(batch.inputs.shape[1], device=batch.inputs.device) % (n_expert + 1) % n_expert
     preference = 100.0 * torch.nn.functional.one_hot(turns, n_expert)
-    return compute_losses(model, batch, noise=preference.expand(batch.inputs.shape[0], n_layer, -1, -1))
+    return compute_losses(model, batch, ElectionTerms(preference.expand(batch.inputs.shape[0], n_layer, -1, -1)))
 
 
 def _loss_terms_reach_their_groups(model: LanguageModel, batch: Batch) -> Iterator[Check]:

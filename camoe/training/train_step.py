@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from camoe.economy.market_report import MarketReport
+from camoe.economy.settlement_window import Window
 from camoe.model.language_model import LanguageModel
 from camoe.model.rooms import room
+from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.decision import RoutingDecision
+from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import RoutingStatistics
-from camoe.training.objectives import Batch, compute_losses, settlement_record
+from camoe.training.audit import measure_credit
+from camoe.training.experiments import AuditDraw, StepExperiments
+from camoe.training.objectives import Batch, Losses, compute_losses, settlement_record
 from camoe.training.phases import Phase
 
 
@@ -27,16 +32,31 @@ class StepResult:
     applied: bool
 
 
-def micro_batches(window: Tensor, noise: Tensor, size: int) -> Iterator[tuple[Batch, Tensor]]:
+@dataclass(frozen=True)
+class MicroBatch:
+    """Sequences of one forward pass, the terms of their elections, and those to be audited (None: none)."""
+
+    batch: Batch
+    terms: ElectionTerms
+    audit: AuditDraw | None = None
+
+
+def micro_batches(window: Tensor, noise: Tensor, experiments: StepExperiments, size: int) -> Iterator[MicroBatch]:
     """Cut an optimiser step's token windows [G,T+1] and noise [G,L,T,E] into micro-batches of `size` sequences."""
-    for tokens, draws in zip(window.split(size), noise.split(size), strict=True):
-        yield Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:]), draws
+    for start in range(0, len(window), size):
+        part = slice(start, start + size)
+        tokens = window[part]
+        yield MicroBatch(
+            Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:]),
+            ElectionTerms(noise[part], experiments.held_out[part].to(window.device)),
+            experiments.audit_within(part, window.device),
+        )
 
 
 def train_step(
     model: LanguageModel,
     optimizer: torch.optim.Optimizer,
-    batches: list[tuple[Batch, Tensor]],
+    batches: list[MicroBatch],
     phase: Phase,
     statistics: RoutingStatistics,
     *,
@@ -47,22 +67,21 @@ def train_step(
     A loss or gradient that is not finite leaves weights, optimiser, market and statistics as they were.
     """
     optimizer.zero_grad(set_to_none=True)
-    window_tokens = torch.stack([batch.mask.sum() for batch, _ in batches]).sum()
+    window_tokens = torch.stack([micro.batch.mask.sum() for micro in batches]).sum()
+    settles = phase.config.market_settles and model.market.has_capital
     settlement, totals = model.market.open_window(), dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
-    for batch, noise in batches:
-        with room("head_loss"):
-            losses = compute_losses(model, batch, noise=noise, window_tokens=window_tokens)
-        if losses.total.requires_grad:
-            losses.total.backward()
+    for micro in batches:
+        losses = _learn_from(model, micro, window_tokens, audits=settles)
         for name, value in losses.named().items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value
         routed.append((losses.trace.decision(), losses.mask))
-        if phase.config.market_settles and model.market.has_capital:
-            settlement.add(settlement_record(losses))
+        if settles:
+            _report_to_market(settlement, model, micro, losses, window_tokens)
     with room("gradient_norm"):
-        norm = _gradient_norm(model, grad_clip)
-    if not torch.isfinite(norm + sum(totals.values())):
+        norm = _clip(_without_critics(model), grad_clip)
+        critic_norm = _clip([parameter for critic in model.critics() for parameter in critic.parameters()], grad_clip)
+    if not torch.isfinite(norm + critic_norm + sum(totals.values())):
         return StepResult(totals, norm, None, applied=False)
     with room("statistics"):
         for routing, mask in routed:
@@ -76,8 +95,37 @@ def train_step(
     return StepResult(totals, norm, report, applied=True)
 
 
-def _gradient_norm(model: LanguageModel, grad_clip: float) -> Tensor:
-    """Global gradient norm before clipping; 0 clips nothing."""
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+def _learn_from(model: LanguageModel, micro: MicroBatch, window_tokens: Tensor, *, audits: bool) -> Losses:
+    """Forward and backward of one micro-batch."""
+    trace = RoutingTrace(audited_layer=micro.audit.layer if micro.audit and audits else None)
+    with room("head_loss"):
+        losses = compute_losses(model, micro.batch, micro.terms, trace, window_tokens=window_tokens)
+    if model.market.needs_weight_credit:
+        trace.watch_weights()
+    if losses.total.requires_grad:
+        losses.total.backward()
+    return losses
+
+
+def _report_to_market(
+    settlement: Window, model: LanguageModel, micro: MicroBatch, losses: Losses, window_tokens: Tensor
+) -> None:
+    """Elections, their outcome, and what the audits found."""
+    with room("market"):
+        settlement.add(settlement_record(model, losses, micro.terms, window_tokens))
+    plan = model.market.audits
+    if plan and micro.audit:
+        with room("audit"):
+            settlement.add_credit(measure_credit(model, micro.batch, micro.terms, losses, micro.audit, plan.kind))
+
+
+def _without_critics(model: LanguageModel) -> list[torch.nn.Parameter]:
+    """Critics read detached inputs and are clipped by themselves, so that having them changes nothing else."""
+    critics = {parameter for critic in model.critics() for parameter in critic.parameters()}
+    return [parameter for parameter in model.parameters() if parameter not in critics]
+
+
+def _clip(parameters: list[torch.nn.Parameter], grad_clip: float) -> Tensor:
+    """Their gradient norm before clipping; 0 clips nothing."""
     limit = grad_clip if grad_clip > 0 else float("inf")
-    return torch.nn.utils.clip_grad_norm_(parameters, limit)
+    return torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], limit)

@@ -22,6 +22,7 @@ from camoe.tracking.market_statistics import market_statistics_of
 from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.tracking.tracker import Tracker
 from camoe.training.checkpoint import CheckpointStore, Snapshot
+from camoe.training.experiments import Experiments
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.objectives import Batch
@@ -30,7 +31,7 @@ from camoe.training.phases import Phase, PhaseSchedule, let_learn
 from camoe.training.random_state import random_state, restore_random_state
 from camoe.training.router_noise import RouterNoise
 from camoe.training.stopwatch import Stopwatch
-from camoe.training.train_step import StepResult, micro_batches, train_step
+from camoe.training.train_step import MicroBatch, StepResult, micro_batches, train_step
 from camoe.training.training_text import TrainingText
 from camoe.training.window_means import WindowMeans
 
@@ -73,6 +74,7 @@ class Trainer:
         self._tokens_per_step = self.sequences * config.train.ctx_len
         self.loader, self.held_out = text.loader, text.held_out
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
+        self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
         self.statistics, self.means = routing_statistics_of(model), WindowMeans()
         self.market_statistics = market_statistics_of(config.economy)
         self.progress = Progress()
@@ -142,11 +144,12 @@ class Trainer:
     def _names(self) -> dict[Tensor, str]:
         return {parameter: name for name, parameter in self.model.named_parameters()}
 
-    def batches(self, step: int) -> list[tuple[Batch, Tensor]]:
-        """The micro-batches and router noise of one optimiser step, a pure function of the step."""
+    def batches(self, step: int) -> list[MicroBatch]:
+        """The micro-batches of one optimiser step with noise and experiments, a pure function of the step."""
         window = torch.from_numpy(self.loader.window(step)).to(self.device)
         noise = self.noise.of_step(step, self.sequences, self.config.train.ctx_len).to(self.device)
-        return list(micro_batches(window, noise, self.config.train.micro_batch))
+        experiments = self.experiments.of_step(step, self.sequences)
+        return list(micro_batches(window, noise, experiments, self.config.train.micro_batch))
 
     def evaluate(self, sequences: int | None = None) -> Evaluation:
         """Score `sequences` windows spread over the held-out text, or all of it."""
@@ -156,7 +159,7 @@ class Trainer:
 
     def check_batch(self) -> Batch:
         """A short batch of the first step's tokens, for the start-up self-check."""
-        batch = self.batches(0)[0][0]
+        batch = self.batches(0)[0].batch
         return Batch(batch.inputs[:2, :CHECK_LEN], batch.targets[:2, :CHECK_LEN])
 
     def tokens_per_s(self) -> float:

@@ -10,6 +10,7 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
 from camoe.model.weights_hash import weights_hash
+from camoe.routing.election_terms import ElectionTerms
 from camoe.training.objectives import Batch, compute_losses
 from tests.config.compositions import hydra_ready, run_config
 from tests.small_run import small_run
@@ -78,7 +79,7 @@ def test_noise_moves_elections_only_when_it_is_given() -> None:
     model = _trained(small_run(router={"noise_std": 5.0}))
     quiet, noisy = RoutingTrace(), RoutingTrace()
     model(_tokens(), trace=quiet)
-    model(_tokens(), noise=torch.randn(2, 2, T, 4), trace=noisy)
+    model(_tokens(), terms=ElectionTerms(torch.randn(2, 2, T, 4)), trace=noisy)
     assert not torch.equal(quiet.stacked("experts"), noisy.stacked("experts"))
     again = RoutingTrace()
     model(_tokens(), trace=again)

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from camoe.config.run import RunConfig
 from camoe.economy.critic import Critic
 from camoe.model.language_model import LanguageModel
+from camoe.routing.election_terms import ElectionTerms
 from camoe.routing.gate import Gate
 from camoe.training.objectives import Batch, Losses, compute_losses
 from tests.small_run import small_run
@@ -41,7 +42,7 @@ def _losses(model: LanguageModel) -> Losses:
     generator = torch.Generator().manual_seed(2)
     tokens = torch.randint(1, 256, (2, T + 1), generator=generator)
     noise = torch.randn(2, model.config.model.n_layer, T, EXPERTS, generator=generator)
-    return compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:]), noise=noise)
+    return compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:]), ElectionTerms(noise))
 
 
 def _gradient(model: LanguageModel) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from camoe.model.language_model import LanguageModel
+from camoe.routing.election_terms import ElectionTerms
 from camoe.training.objectives import Batch, Losses, compute_losses
 from tests.small_run import small_run
 
@@ -23,7 +24,7 @@ def _losses_and_gradients(bidding: bool, **train: str) -> tuple[Losses, dict[str
     model.market.bidding = bidding
     tokens = torch.randint(1, 256, (2, T + 1), generator=generator)
     noise = torch.randn(2, config.model.n_layer, T, EXPERTS, generator=generator)
-    losses = compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:]), noise=noise)
+    losses = compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:]), ElectionTerms(noise))
     losses.total.backward()
     return losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

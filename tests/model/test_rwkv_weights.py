@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from camoe.config import ConfigError
 from camoe.model.language_model import LanguageModel
 from camoe.model.rwkv_weights import load_rwkv_weights, read_rwkv_weights
+from camoe.routing.election_terms import ElectionTerms
 from tests.kernels.wkv7_cases import EVERY_BACKEND
 from tests.small_run import small_run
 
@@ -40,7 +41,7 @@ def test_the_published_logits_whatever_the_router_elects(top_k: int, backend: st
     prompt, published = torch.tensor([expected["prompt_bytes"]]), torch.tensor(expected["logits_after_last_byte"])
     noise = torch.randn(1, 12, prompt.shape[1], 4)
     for elections in (None, 1e3 * noise, -1e3 * noise):
-        logits, _ = model(prompt, noise=elections)
+        logits, _ = model(prompt, terms=ElectionTerms(elections))
         assert float((logits[0, -1].detach() - published).abs().max()) < 1e-5
 
 

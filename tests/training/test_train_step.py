@@ -8,11 +8,13 @@ from camoe.config.run import RunConfig
 from camoe.kernels.wkv7 import CPU_BACKENDS
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
+from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import routing_statistics_of
+from camoe.training.experiments import Experiments, StepExperiments
 from camoe.training.objectives import IGNORED, Batch, compute_losses
 from camoe.training.optimizers import build_optimizer, set_rates
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
-from camoe.training.train_step import StepResult, micro_batches, train_step
+from camoe.training.train_step import MicroBatch, StepResult, micro_batches, train_step
 from tests.config.compositions import hydra_ready, run_config
 from tests.kernels.wkv7_cases import needs_native
 from tests.small_run import small_run
@@ -27,6 +29,10 @@ def _window() -> torch.Tensor:
 def _noise(config: RunConfig) -> torch.Tensor:
     shape = (SEQUENCES, config.model.n_layer, T, config.experts.total)
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def _experiments(model: LanguageModel, step: int = 0) -> StepExperiments:
+    return Experiments(0, model.market, model.config.experts.total).of_step(step, SEQUENCES)
 
 
 def _alive(config: RunConfig) -> LanguageModel:
@@ -45,7 +51,7 @@ def _steps(config: RunConfig, model: LanguageModel, size: int, count: int = 3) -
     results = []
     for _ in range(count):
         set_rates(optimizer, 1e-3, phase)
-        batches = list(micro_batches(_window(), _noise(config), size))
+        batches = list(micro_batches(_window(), _noise(config), _experiments(model), size))
         results.append(train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0))
     return results
 
@@ -90,7 +96,7 @@ def test_in_every_phase_the_gate_can_learn_and_capital_cannot(phase: Phase) -> N
     model = _alive(config)
     model.market.bidding = phase.config.market_bids
     batch = Batch(_window()[:, :-1], _window()[:, 1:])
-    language_model = compute_losses(model, batch, noise=_noise(config)).terms[0].value
+    language_model = compute_losses(model, batch, ElectionTerms(_noise(config))).terms[0].value
     gate = list(parameter_groups(model)["router_gate"].values())
     gradients = torch.autograd.grad(language_model, gate)
     assert all(float(gradient.norm()) > 0 for gradient in gradients)
@@ -109,7 +115,7 @@ def test_a_phase_trains_its_groups_and_settles_when_it_says_so(phase: Phase) -> 
     let_learn(phase, groups)
     model.market.bidding = phase.config.market_bids
     set_rates(optimizer, 1e-3, phase)
-    batches = list(micro_batches(_window(), _noise(config), 4))
+    batches = list(micro_batches(_window(), _noise(config), _experiments(model), 4))
     result = train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0)
     assert result.applied
     moved = {g: any(not torch.equal(p, before[n]) for n, p in members.items()) for g, members in groups.items()}
@@ -129,7 +135,7 @@ def test_padding_changes_no_gradient_and_no_capital() -> None:
         optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu")
         phase = PhaseSchedule(config.phase).at(0)
         set_rates(optimizer, 1e-3, phase)
-        batch = [(Batch(tokens[:, :-1], targets), _noise(config))]
+        batch = [MicroBatch(Batch(tokens[:, :-1], targets), ElectionTerms(_noise(config)))]
         results.append(train_step(model, optimizer, batch, phase, routing_statistics_of(model), grad_clip=0.0))
         results[-1] = (results[-1].grad_norm, model.market.state.capital.clone())
     torch.testing.assert_close(results[0], results[1], rtol=1e-6, atol=1e-6)
@@ -146,7 +152,7 @@ def test_a_step_that_is_not_finite_changes_nothing() -> None:
     optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu")
     phase = PhaseSchedule(config.phase).at(0)
     set_rates(optimizer, 1e-3, phase)
-    batches = list(micro_batches(window, _noise(config), 4))
+    batches = list(micro_batches(window, _noise(config), _experiments(model), 4))
     result = train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0)
     assert not result.applied
     after = model.state_dict()
