@@ -24,6 +24,7 @@ from camoe.economy.market import CapitalMarket
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import LayerRouting, RoutingTrace
 from camoe.routing.decision import RoutingDecision
+from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
 from camoe.routing.router import mixture_weights
 from camoe.tracking.market_statistics import MarketStatistics, market_statistics_of
 from camoe.tracking.routing_statistics import RoutingStatistics, routing_statistics_of
@@ -67,7 +68,7 @@ def micro_batch_seconds(shape: StepShape, session: Session) -> Sample:
     def run() -> None:
         model.zero_grad(set_to_none=True)
         with shape.precision():
-            compute_losses(model, batch, noise=noise).total.backward()
+            compute_losses(model, batch, ElectionTerms(noise)).total.backward()
 
     return session.race({"micro-batch": run}, 1)["micro-batch"]
 
@@ -79,7 +80,7 @@ def settlement(model: LanguageModel, statistics: MarketStatistics, elections: li
     def run() -> None:
         window = model.market.open_window()
         for losses in elections:
-            window.add(settlement_record(losses))
+            window.add(settlement_record(model, losses, NO_EXPERIMENT, losses.mask.sum()))
         statistics.add(model.market.settle(window, critics, phase_name="normal"))
 
     return run
@@ -100,7 +101,7 @@ def ledger_closes(model: LanguageModel, elections: list[Losses]) -> str:
     assert isinstance(model.market, CapitalMarket)
     window = model.market.open_window()
     for losses in elections:
-        window.add(settlement_record(losses))
+        window.add(settlement_record(model, losses, NO_EXPERIMENT, losses.mask.sum()))
     before = model.market.state.capital.clone()
     report = model.market.settle(window, model.critics(), phase_name="normal")
     total = float(model.market.config.total_capital)

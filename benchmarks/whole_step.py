@@ -21,11 +21,12 @@ from camoe.kernels.wkv7 import choose_backend, wkv7
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.precision import autocast
+from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.training.objectives import compute_losses
 from camoe.training.optimizers import build_optimizer, set_rates
 from camoe.training.phases import PhaseSchedule
-from camoe.training.train_step import train_step
+from camoe.training.train_step import MicroBatch, train_step
 
 ROW = "whole_step"
 LARGEST_ERROR = 1e-6  # of gradients in float64; the loss itself is taken in float32
@@ -76,7 +77,8 @@ def our_step(model: LanguageModel, shape: StepShape) -> Contestant:
     optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu")
     phase = PhaseSchedule(config.phase).at(0)
     set_rates(optimizer, config.train.base_lr, phase)
-    statistics, batches = routing_statistics_of(model), [shape.batches()]
+    batch, noise = shape.batches()
+    statistics, batches = routing_statistics_of(model), [MicroBatch(batch, ElectionTerms(noise))]
 
     def step() -> None:
         with shape.precision():
@@ -120,7 +122,7 @@ def same_gradients(shape: StepShape) -> str:
     short = replace(shape, n_layer=2, ctx=min(shape.ctx, 11), batch=2, vocab=min(shape.vocab, 512), dtype="fp32")
     model = build_model(short.config()).double()
     batch, noise = short.batches()
-    ours = _gradients(model, lambda: compute_losses(model, batch, noise=noise.double()).total)
+    ours = _gradients(model, lambda: compute_losses(model, batch, ElectionTerms(noise.double())).total)
     published = _gradients(model, lambda: PublishedCaMoE(model).losses(batch, noise.double())[0])
     if missing := ours.keys() ^ published.keys():
         return require(float("inf"), LARGEST_ERROR, f"gradients that only one form has: {sorted(missing)[:3]}")
@@ -132,7 +134,7 @@ def same_loss(model: LanguageModel, shape: StepShape) -> str:
     """Passes when ours has the loss of the published form in float32, on the batch that is timed."""
     batch, noise = shape.batches()
     with torch.no_grad(), shape.precision():
-        ours = float(compute_losses(model, batch, noise=noise).total)
+        ours = float(compute_losses(model, batch, ElectionTerms(noise)).total)
         published = float(PublishedCaMoE(model).losses(batch, noise)[0])
     return require(abs(ours / published - 1), LOSS_ERROR[shape.dtype], f"loss in {shape.dtype}")
 

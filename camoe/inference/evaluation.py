@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from camoe.data.evaluation_windows import EvaluationWindows
-from camoe.kernels.linear_cross_entropy import IGNORED, linear_cross_entropy
+from camoe.kernels.linear_cross_entropy import IGNORED
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.tracking.routing_statistics import RoutingStatistics
@@ -59,7 +59,7 @@ def evaluate(
         trace = RoutingTrace()
         hidden, _ = model.hidden(batch[:, :-1], trace=trace)
         targets = batch[:, 1:].masked_fill(~mask, IGNORED)
-        _, loss = linear_cross_entropy(*model.head_factors(hidden.flatten(0, 1)), targets.flatten())
+        _, loss = model.cross_entropy(hidden, targets)
         nats += loss.sum(dtype=torch.float64)
         statistics.add(trace.decision(), mask)
     return Evaluation(float(nats), windows.targets, windows.text_bytes, statistics)

@@ -12,6 +12,7 @@ from camoe.config.run import RunConfig
 from camoe.economy.critic import Critic
 from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market import Market
+from camoe.kernels.linear_cross_entropy import linear_cross_entropy
 from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge, OpenBridge
 from camoe.model.cost import model_cost
@@ -129,6 +130,15 @@ class LanguageModel(nn.Module):
         """The critic of every layer; none where the economy has no money."""
         critics = [block.mixture.critic for block in self.blocks]  # type: ignore[union-attr]
         return [critic for critic in critics if critic is not None]  # type: ignore[misc]
+
+    @in_its_precision
+    def cross_entropy(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats under normalised hidden vectors [B,T,C]: the differentiable sum [], and detached [B,T].
+
+        It is 0 where the target is -100. No whole logits are made.
+        """
+        nats, token_loss = linear_cross_entropy(*self.head_factors(hidden.flatten(0, 1)), targets.flatten())
+        return nats, token_loss.view(targets.shape)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [B,T,V] of normalised hidden vectors [B,T,C]; with tied embeddings scaled by C^-1/2."""

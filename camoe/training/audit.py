@@ -13,7 +13,7 @@ from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.decision import RoutingDecision
 from camoe.routing.election_terms import NOBODY, AuditedLayer, ElectionTerms
 from camoe.training.experiments import AuditDraw
-from camoe.training.objectives import Batch, Losses, token_cross_entropy
+from camoe.training.objectives import Batch, Losses
 
 HALF = 0.5
 
@@ -71,7 +71,7 @@ def _run_again(
     hidden, _ = model.hidden(
         batch.inputs[rows], terms=terms.of_rows(rows, audited), trace=trace, resume_at=entry.of_rows(rows)
     )
-    nats, token_loss = token_cross_entropy(model, hidden, batch.targets[rows])
+    nats, token_loss = model.cross_entropy(hidden, batch.targets[rows])
     return _SecondRun(nats, token_loss, trace.layers[0].decision)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from camoe.config.economy import critic_of
 from camoe.economy.critic_loss import Outcome
 from camoe.economy.settlement_window import MicroBatchRecord
-from camoe.kernels.linear_cross_entropy import IGNORED, linear_cross_entropy
+from camoe.kernels.linear_cross_entropy import IGNORED
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.balance_losses import switch_balance_loss
@@ -82,7 +82,7 @@ def compute_losses(
     """
     trace = trace if trace is not None else RoutingTrace()
     hidden, _ = model.hidden(batch.inputs, terms=elections, trace=trace)
-    nats, token_loss = token_cross_entropy(model, hidden, batch.targets)
+    nats, token_loss = model.cross_entropy(hidden, batch.targets)
     valid = batch.mask.sum().clamp(min=1)
     share = torch.ones_like(valid) if window_tokens is None else valid / window_tokens
     terms = [
@@ -91,15 +91,6 @@ def compute_losses(
         *_critic_terms(model, trace, token_loss, batch.mask, share),
     ]
     return Losses(terms, token_loss, batch.mask, trace)
-
-
-def token_cross_entropy(model: LanguageModel, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats under normalised hidden vectors [B,T,C]: the differentiable sum [], and detached [B,T].
-
-    It is 0 where the target is ignored.
-    """
-    nats, token_loss = linear_cross_entropy(*model.head_factors(hidden.flatten(0, 1)), targets.flatten())
-    return nats, token_loss.view(targets.shape)
 
 
 def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.election_terms import AuditedLayer, ElectionTerms
 from camoe.training.audit import measure_credit
 from camoe.training.experiments import AuditDraw
-from camoe.training.objectives import IGNORED, Batch, Losses, compute_losses, token_cross_entropy
+from camoe.training.objectives import IGNORED, Batch, Losses, compute_losses
 from tests.small_run import small_run
 
 B, T, E, LAYER = 4, 11, 4, 1
@@ -48,7 +48,7 @@ def _loss_without(model: LanguageModel, expert: int, row: int) -> tuple[float, R
     trace, batch = RoutingTrace(), _batch()
     terms = ElectionTerms(_terms(model).noise[row : row + 1], audited=AuditedLayer(LAYER, torch.tensor([expert])))
     hidden, _ = model.hidden(batch.inputs[row : row + 1], terms=terms, trace=trace)
-    _, token_loss = token_cross_entropy(model, hidden, batch.targets[row : row + 1])
+    _, token_loss = model.cross_entropy(hidden, batch.targets[row : row + 1])
     return float(token_loss.double().sum()), trace
 
 
