@@ -11,6 +11,7 @@ from torch.profiler import record_function
 
 from camoe.config.run import RunConfig
 from camoe.model.bridge import LinearStateBridge
+from camoe.model.deep_embed_attention import DeepEmbedTables
 
 # In the order of a step; `block` is a block's norms and residuals, `dispatch` the mixture around its experts.
 OF_THE_MODEL = (
@@ -32,7 +33,7 @@ class ModelParts(Protocol):
     ln0: nn.LayerNorm
     ln_out: nn.LayerNorm
     head: nn.Linear | None
-    tables: nn.Module | None
+    tables: DeepEmbedTables | None
     blocks: nn.ModuleList
     bridge: LinearStateBridge | None
 
