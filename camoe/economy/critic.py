@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camoe.config.economy import CriticTraining
+from camoe.kernels.linear import Linear
 
 FEATURE_WIDTH, HEAD_WIDTH = 128, 64
 LEAST_DIFFICULTY = 1e-3
@@ -29,7 +30,7 @@ class Critic(nn.Module):
     def __init__(self, n_embd: int, n_expert: int, config: CriticTraining) -> None:
         super().__init__()
         self.detach_input, self.signed_difficulty = config.detach_input, config.signed_difficulty
-        self.feature = nn.Sequential(nn.Linear(n_embd, FEATURE_WIDTH), nn.LayerNorm(FEATURE_WIDTH), nn.GELU())
+        self.feature = nn.Sequential(Linear(n_embd, FEATURE_WIDTH), nn.LayerNorm(FEATURE_WIDTH), nn.GELU())
         self.difficulty_head = _head(1)
         self.affinity_head = _head(n_expert)
 
@@ -48,4 +49,4 @@ class Critic(nn.Module):
 
 
 def _head(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(FEATURE_WIDTH, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, width))
+    return nn.Sequential(Linear(FEATURE_WIDTH, HEAD_WIDTH), nn.GELU(), Linear(HEAD_WIDTH, width))

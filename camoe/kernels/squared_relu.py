@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from camoe.kernels.linear import linear
+
 
 def squared_relu_network(x: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """relu(x key^T)^2 value^T: outputs [n,C] from x [n,C], key [hidden,C], value [C,hidden].
@@ -26,9 +28,9 @@ def squared_relu_network(x: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class _SquaredReluNetwork(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        rectified = (x @ key.T).relu_()
+        rectified = linear(x, key).relu_()
         ctx.save_for_backward(x, rectified, key, value)
-        return rectified.square() @ value.T
+        return linear(rectified.square(), value)
 
     @staticmethod
     @once_differentiable

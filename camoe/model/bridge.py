@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camoe.kernels.linear import Linear
 from camoe.model.derived_weights import DerivedWeights
 from camoe.model.prefix_map import PrefixMap
 
@@ -26,10 +27,10 @@ class LinearStateBridge(nn.Module):
         super().__init__()
         self.prefix_len, self.low_rank = prefix_len, low_rank
         self.readout_norm = nn.LayerNorm(n_embd)
-        self.compress = nn.Linear(2 * n_embd, 2 * n_embd, bias=False)
+        self.compress = Linear(2 * n_embd, 2 * n_embd, bias=False)
         self.feature_norm = nn.LayerNorm(2 * n_embd)
-        self.to_low = nn.Linear(2 * n_embd, prefix_len * low_rank, bias=False)
-        self.up = nn.Linear(low_rank, n_embd, bias=False)
+        self.to_low = Linear(2 * n_embd, prefix_len * low_rank, bias=False)
+        self.up = Linear(low_rank, n_embd, bias=False)
         self.position = nn.Parameter(torch.empty(prefix_len, n_embd))
         self.prefix_norm = nn.LayerNorm(n_embd)
         nn.init.trunc_normal_(self.position, std=0.02)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camoe.config.run import RunConfig
 from camoe.economy.critic import Critic
 from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market import Market
+from camoe.kernels.linear import Linear, linear
 from camoe.kernels.linear_cross_entropy import linear_cross_entropy
 from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge, OpenBridge
@@ -44,7 +44,7 @@ class LanguageModel(nn.Module):
             initialize_embedding(self.emb.weight, tied=model.tie_embeddings)
         self.head: nn.Linear | None = None
         if not model.tie_embeddings:
-            self.head = nn.Linear(model.n_embd, vocab, bias=False)
+            self.head = Linear(model.n_embd, vocab, bias=False)
             with seeded(seed, "head"):
                 initialize_head(self.head.weight)
         self.bridge: LinearStateBridge | None = None
@@ -142,7 +142,7 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [B,T,V] of normalised hidden vectors [B,T,C]; with tied embeddings scaled by C^-1/2."""
-        return F.linear(*self.head_factors(hidden))
+        return linear(*self.head_factors(hidden))
 
     def head_factors(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [...,C] and a matrix [V,C] whose products are the logits of normalised hidden vectors."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camoe.kernels.linear import Linear
 from camoe.kernels.wkv7 import wkv7
 from camoe.model import initialization as init
 from camoe.model.recurrent_state import previous_tokens
@@ -88,10 +89,10 @@ class TimeMix(nn.Module):
         self.g1, self.g2 = _parameter(n_embd, ranks.g), _parameter(ranks.g, n_embd)
         self.k_k, self.k_a = _parameter(*vector), _parameter(*vector)
         self.r_k = _parameter(n_embd // head_size, head_size)
-        self.receptance = nn.Linear(n_embd, n_embd, bias=False)
-        self.key = nn.Linear(n_embd, n_embd, bias=False)
-        self.value = nn.Linear(n_embd, n_embd, bias=False)
-        self.output = nn.Linear(n_embd, n_embd, bias=False)
+        self.receptance = Linear(n_embd, n_embd, bias=False)
+        self.key = Linear(n_embd, n_embd, bias=False)
+        self.value = Linear(n_embd, n_embd, bias=False)
+        self.output = Linear(n_embd, n_embd, bias=False)
         self.ln_x = nn.GroupNorm(n_embd // head_size, n_embd, eps=GROUP_NORM_EPS)
         self.reset_parameters()
 

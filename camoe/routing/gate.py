@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camoe.kernels.linear import linear
+
 
 class Gate(nn.Module):
     """Confidence of every expert in every token: Linear(C,hidden), GELU, Linear(hidden,1), once per expert.
@@ -40,7 +42,7 @@ class Gate(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """Gate logits [B,T,E] in fp32 (or the parameters' wider type) from hidden vectors [B,T,C]."""
         with torch.autocast(h.device.type, enabled=False):
-            hidden = F.gelu(F.linear(h.to(self.weight_in.dtype), self.weight_in, self.bias_in))
+            hidden = F.gelu(linear(h.to(self.weight_in.dtype), self.weight_in, self.bias_in))
             hidden = hidden.unflatten(-1, (self.n_expert, self.hidden))
             confidence = (hidden * self.weight_out).sum(-1) + self.bias_out
         return torch.sigmoid(confidence) if self.activation == "sigmoid" else confidence

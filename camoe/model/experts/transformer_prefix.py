@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from camoe.kernels.linear import Linear
 from camoe.model.derived_weights import DerivedWeights, wants_gradient
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.initialization import initialize_orthogonal
@@ -27,11 +28,11 @@ class TransformerPrefix(Expert):
     def __init__(self, n_embd: int, head_size: int, prefix_len: int, low_rank: int) -> None:
         super().__init__()
         self.head_size, self.prefix_len, self.low_rank = head_size, prefix_len, low_rank
-        self.query = nn.Linear(n_embd, n_embd, bias=False)
-        self.key = nn.Linear(n_embd, n_embd, bias=False)
-        self.value = nn.Linear(n_embd, n_embd, bias=False)
-        self.output = nn.Linear(n_embd, n_embd, bias=False)
-        self.output_gate = nn.Linear(n_embd, n_embd)
+        self.query = Linear(n_embd, n_embd, bias=False)
+        self.key = Linear(n_embd, n_embd, bias=False)
+        self.value = Linear(n_embd, n_embd, bias=False)
+        self.output = Linear(n_embd, n_embd, bias=False)
+        self.output_gate = Linear(n_embd, n_embd)
         initialize_orthogonal(self.output.weight, gain=0.1)
         self._factors = DerivedWeights[PrefixFactors]()
 
