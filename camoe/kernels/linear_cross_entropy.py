@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import once_differentiable
 
 IGNORED = -100
@@ -113,7 +114,8 @@ def chunk_rows(n_vocab: int, device_type: str) -> int:
 
 def _exponentiate(scores: Tensor, target: Tensor, subtract_target: bool) -> tuple[Tensor, Tensor]:
     """Overwrites logits [n,V] by U, minus the row's sum at target [n,1]; returns losses and sums [n,1]."""
-    block = max(1, CACHED_LOGITS // scores.shape[1]) if scores.device.type == "cpu" else max(1, len(scores))
+    cached = scores.device.type == "cpu" and not isinstance(scores, FakeTensor)  # no memory, no cache
+    block = max(1, CACHED_LOGITS // scores.shape[1]) if cached else max(1, len(scores))
     losses, totals = [], []
     for part, index in zip(scores.split(block), target.split(block), strict=True):
         largest, chosen = part.amax(1, keepdim=True), part.gather(1, index)

@@ -75,8 +75,8 @@ class RecurrentState:
 
     @classmethod
     def zeros(cls, config: ModelConfig, batch_size: int, like: Tensor) -> RecurrentState:
-        """The state before the first token of `batch_size` sequences."""
-        return cls([LayerState.zeros(config, batch_size, like) for _ in range(config.n_layer)])
+        """The state before the first token of `batch_size` sequences; all layers share it, for nobody writes to it."""
+        return cls([LayerState.zeros(config, batch_size, like)] * config.n_layer)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> RecurrentState:
         """Every tensor changed by `change`."""

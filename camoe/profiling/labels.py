@@ -26,7 +26,7 @@ def labelled(model: LanguageModel) -> Iterator[None]:
 
 def _methods(model: LanguageModel) -> Iterator[tuple[str, nn.Module, str]]:
     """(room, module, name) of every method that gets a label; the model's own forward pass belongs to no part."""
-    yield "block", model, "forward"
+    yield "block", model, "hidden"
     yield "head_loss", model, "logits"
     for name, module in room_modules(model):
         yield from ((name, module, method) for method in _public_methods(type(module)))
