@@ -21,5 +21,10 @@ class KernelConfig:
         options=("auto", "highest", "high", "medium"),
     )
     fast_math: bool = setting(False, help="compile the CUDA kernels with --use_fast_math: denormals become zero")
+    compile: str = setting(
+        "none",
+        help="torch.compile for training steps: nothing, or TimeMix around the recurrence",
+        options=("none", "time_mix"),
+    )
     device: str = setting("auto", help="auto, cpu or cuda", options=("auto", "cpu", "cuda"))
     threads: int = setting(0, help="torch threads; 0 leaves torch's own choice", low=0)

@@ -12,7 +12,9 @@ from camoe.config.setting import setting
 class OptimizerConfig:
     """Constants of the update rule, and of warm-up and decay."""
 
-    kind: str = setting("adamw", help="update rule", options=("adamw",))
+    kind: str = setting(
+        "adamw", help="update rule; adamw8bit keeps both moments in 8 bits", options=("adamw", "adamw8bit")
+    )
     beta1: float = setting(0.9, help="decay of the first moment", low=0, high=1)
     beta2: float = setting(0.99, help="decay of the second moment", low=0, high=1)
     eps: float = setting(1e-10, help="added to the root of the second moment", above=0)

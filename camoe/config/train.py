@@ -22,8 +22,8 @@ class TrainConfig:
     )
     recompute: str = setting(
         "none",
-        help="what is computed again in the backward pass to save memory: nothing, whole blocks, or stages of them",
-        options=("none", "block", "time_mix", "experts", "stages"),
+        help="what the backward pass computes again to save memory: nothing, every TimeMix, or whole blocks",
+        options=("none", "time_mix", "block"),
     )
     self_check: bool = setting(
         True, help="prove at the start that every loss term and the gate have gradients", affects_results=False

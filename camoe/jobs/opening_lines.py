@@ -10,15 +10,47 @@ from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import Choice
 from camoe.training.phases import PhaseSchedule
 
+WHY = {
+    "precision": {
+        "fp32": "train.precision: everything in float32",
+        "bf16": "train.precision: products in bfloat16; gate, market, recurrence, norms and loss in float32",
+    },
+    "recompute": {
+        "none": "train.recompute: all inner values are kept for the backward pass",
+        "time_mix": "train.recompute: the backward pass computes every TimeMix again",
+        "block": "train.recompute: the backward pass computes every block again",
+    },
+    "compile": {
+        "none": "kernel.compile: time_mix would cost a minute of compilation",
+        "time_mix": "kernel.compile: in training, from the first step on, which takes about a minute",
+    },
+    "optimizer": {
+        "adamw": "optimizer.kind: moments in float32",
+        "adamw8bit": "optimizer.kind: moments in 8 bits, by bitsandbytes",
+    },
+}
+
 
 def opening_lines(config: RunConfig, placement: Placement, corpus: Corpus, model: LanguageModel) -> list[Choice]:
     """Choices in the order a reader asks for them: where, on what, which model, which text, for how long."""
     return [
         *placement.choices(),
+        *_arithmetic_lines(config),
         *_model_lines(config, model),
         *_text_lines(config, corpus),
         *_schedule_lines(config),
     ]
+
+
+def _arithmetic_lines(config: RunConfig) -> list[Choice]:
+    """How a step is computed; what each option means stands in WHY."""
+    chosen = {
+        "precision": config.train.precision,
+        "recompute": config.train.recompute,
+        "compile": config.kernel.compile,
+        "optimizer": config.optimizer.kind,
+    }
+    return [Choice(what, option, WHY[what][option]) for what, option in chosen.items()]
 
 
 def _model_lines(config: RunConfig, model: LanguageModel) -> list[Choice]:

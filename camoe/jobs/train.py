@@ -20,6 +20,7 @@ from camoe.jobs.outcome import final_record, run_summary, sample
 from camoe.jobs.placement import place, product_size
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.trained_run import refuse_other_text
+from camoe.model.compilation import compile_time_mix
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.run_folder import RunFolder
@@ -59,6 +60,8 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
     text = TrainingText.of(config, corpus)
     model = LanguageModel(config).to(placement.device)
     model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len, config.kernel.fast_math)
+    if config.kernel.compile == "time_mix":
+        compile_time_mix(model)
     if folder is None:
         folder = new_run_folder(config, command, corpus, model, placement)
     else:

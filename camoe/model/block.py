@@ -32,8 +32,7 @@ class Block(nn.Module):
             with seeded(seed, f"blocks.{layer_id}.dea"):
                 self.dea = DeepEmbedAttention(model, config.tokenizer.vocab_size, layer_id, tables)
         self.mixture = Mixture(layer_id, model, config.experts, config.router, config.economy, seed)
-        self.recompute_time_mix = config.train.recompute in ("time_mix", "stages")
-        self.mixture.recompute = config.train.recompute in ("experts", "stages")
+        self.recompute_time_mix = config.train.recompute == "time_mix"
 
     def forward(
         self,

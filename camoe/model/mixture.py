@@ -14,7 +14,6 @@ from camoe.model.bridge import OpenBridge
 from camoe.model.dispatch import TokenInputs, run_experts
 from camoe.model.experts.build import build_experts
 from camoe.model.experts.expert import Expert
-from camoe.model.recompute import run_stage
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.routing.build import build_router
@@ -22,10 +21,7 @@ from camoe.routing.election_terms import LayerTerms
 
 
 class Mixture(nn.Module):
-    """E heterogeneous experts, a router and, where the economy has money, a critic.
-
-    `recompute` lets the backward pass run the experts again; elections are never repeated.
-    """
+    """E heterogeneous experts, a router and, where the economy has money, a critic."""
 
     def __init__(
         self,
@@ -37,7 +33,6 @@ class Mixture(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.recompute = False
         name = f"blocks.{layer_id}.mixture"
         self.experts = nn.ModuleList(build_experts(layer_id, model, experts, seed=seed, name=f"{name}.experts"))
         with seeded(seed, f"{name}.router"):
@@ -74,7 +69,7 @@ class Mixture(nn.Module):
                 bridge.prefix_map,
             )
         winners, weights = decision.experts.flatten(0, 1), decision.weights.flatten(0, 1)
-        mixed = run_stage(run_experts, self.expert_list(), winners, weights, inputs, again=self.recompute)
+        mixed = run_experts(self.expert_list(), winners, weights, inputs)
         return mixed.unflatten(0, h.shape[:2]), LayerRouting(decision, opinion)
 
     def expert_list(self) -> list[Expert]:

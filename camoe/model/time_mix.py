@@ -136,9 +136,8 @@ class TimeMix(nn.Module):
         r, w, k, v, a, b = (self._heads(tensor) for tensor in (p.r, p.w, p.k, p.v, -p.kk, p.kk * p.a))
         compute = partial(wkv7, backend=self.backend, chunk_len=self.chunk_len, fast_math=self.fast_math)
         y, sa, wkv_state = compute(r, w, k, v, a, b, wkv_state)
-        y = self.ln_x(y.flatten(0, 1).flatten(1)).view_as(x) + self._bonus(p)
         # The carried input is a copy: a kept state must not hold on to all of x.
-        return TimeMixOutput(self.output(y * p.g), v_first, sa.flatten(2), x[:, -1].clone(), wkv_state)
+        return TimeMixOutput(self.finish(y, p), v_first, sa.flatten(2), x[:, -1].clone(), wkv_state)
 
     def project(self, x: Tensor, v_first: Tensor | None, time_shift: Tensor | None) -> tuple[Projections, Tensor]:
         """All that tokens x [B,T,C] bring to the recurrence, and layer 0's values."""
@@ -158,6 +157,11 @@ class TimeMix(nn.Module):
         kk = functional.normalize(self._heads(k * self.k_k), dim=-1, eps=1e-12).flatten(2)
         k = k * (1 + (a - 1) * self.k_a)
         return Projections(r, w, k, v, a, g, kk), v_first
+
+    def finish(self, y: Tensor, p: Projections) -> Tensor:
+        """Output [B,T,C] from the recurrence's answers y [B,T,H,N]: normalised, with the bonus, gated, mixed."""
+        y = self.ln_x(y.flatten(0, 1).flatten(1)).view_as(p.r) + self._bonus(p)
+        return self.output(y * p.g)
 
     def _heads(self, x: Tensor) -> Tensor:
         """[B,T,C] -> [B,T,H,N]."""

@@ -31,7 +31,8 @@ from camoe.profiling.storage_tracker import Buffer, StorageTracker, tensors_of
 from camoe.training.objectives import Batch, compute_losses
 
 SIMULATED_LAYERS = 2
-MOMENTS_OF_ADAMW = 2
+# Two moments beside every float32 number; in 8 bits each block of 256 numbers has a float32 scale.
+MOMENTS_PER_PARAMETER = {"adamw": 2.0, "adamw8bit": 2 * (1 + 4 / 256) / 4}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
         "first block's backward pass": max(run.peaks[1:]) + missing * layer_bytes,
     }
     moment = max(moments, key=lambda name: moments[name])
-    optimizer = MOMENTS_OF_ADAMW * gradients
+    optimizer = round(MOMENTS_PER_PARAMETER[config.optimizer.kind] * gradients)
     peak = weights + optimizer + moments[moment]
     largest = sorted(run.tracker.largest, key=lambda buffer: -buffer.n_bytes)
     return MemoryEstimate(weights, optimizer, gradients, activations, peak, moment, largest)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from camoe.config.optimizer import OptimizerConfig
+from camoe.config.optional_library import require_optimizer_library
 from camoe.training.phases import Phase
 
 # Source: RWKV-LM's training of RWKV-7 gives the decay's bias w0 twice the learning rate.
@@ -33,7 +34,11 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
 def build_optimizer(
     config: OptimizerConfig, groups: Mapping[str, Mapping[str, nn.Parameter]], device_type: str
 ) -> torch.optim.Optimizer:
-    """AdamW over all groups; rates are set by `set_rates` before every step."""
+    """AdamW over all groups; rates are set by `set_rates` before every step.
+
+    ConfigError when `adamw8bit` lacks its library (Dettmers et al., 2022: blockwise 8-bit moments, float32 ones for
+    tensors of fewer than 4,096 numbers).
+    """
     buckets: dict[tuple[str, float, bool], list[nn.Parameter]] = defaultdict(list)
     for group, parameters in groups.items():
         for name, parameter in parameters.items():
@@ -47,9 +52,13 @@ def build_optimizer(
         }
         for (group, factor, decay), parameters in buckets.items()
     ]
-    return torch.optim.AdamW(
-        torch_groups, lr=0.0, betas=(config.beta1, config.beta2), eps=config.eps, fused=device_type in ("cpu", "cuda")
-    )
+    betas = (config.beta1, config.beta2)
+    if config.kind == "adamw8bit":
+        require_optimizer_library(config)
+        from bitsandbytes.optim import AdamW8bit  # optional, and slow to import
+
+        return AdamW8bit(torch_groups, lr=0.0, betas=betas, eps=config.eps)
+    return torch.optim.AdamW(torch_groups, lr=0.0, betas=betas, eps=config.eps, fused=device_type in ("cpu", "cuda"))
 
 
 def set_rates(optimizer: torch.optim.Optimizer, base_rate: float, phase: Phase) -> None:
@@ -60,12 +69,16 @@ def set_rates(optimizer: torch.optim.Optimizer, base_rate: float, phase: Phase) 
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """The optimiser's state as 'parameter name|entry' tensors."""
-    return {
-        f"{names[parameter]}|{entry}": value
-        for parameter, entries in optimizer.state.items()
-        for entry, value in entries.items()
-    }
+    """The optimiser's state as 'parameter name|entry' tensors, none of which share memory; counters become int64."""
+    tensors: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for parameter, entries in optimizer.state.items():
+        for entry, value in entries.items():
+            tensor = torch.as_tensor(value)
+            address = tensor.untyped_storage().data_ptr()
+            tensors[f"{names[parameter]}|{entry}"] = tensor.clone() if address in storages else tensor
+            storages.add(address)
+    return tensors
 
 
 def restore_optimizer(
@@ -73,11 +86,12 @@ def restore_optimizer(
 ) -> None:
     """Put a copy of the saved state back, beside its parameter; a parameter that had none yet keeps none.
 
-    The step counter goes to the parameter's device too, where fused AdamW wants it.
+    The step counter goes to the parameter's device too, where fused AdamW wants it; one that was a number is one again.
     """
     parameters = {name: parameter for parameter, name in names.items()}
     optimizer.state.clear()
     for key, value in tensors.items():
         name, _, entry = key.partition("|")
         parameter = parameters[name]
-        optimizer.state[parameter][entry] = value.to(parameter.device, copy=True)
+        is_counter = value.dtype == torch.int64 and value.dim() == 0
+        optimizer.state[parameter][entry] = int(value) if is_counter else value.to(parameter.device, copy=True)

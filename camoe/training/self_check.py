@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from camoe.model.compilation import uncompiled
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.precision import computing_in
@@ -38,7 +39,7 @@ def self_check(model: LanguageModel, batch: Batch) -> list[Check]:
     back afterwards. The market's state and every generator are left as they were.
     """
     bidding = model.market.bidding
-    with _every_path_open(model):
+    with _every_path_open(model), uncompiled(model):
         try:
             checks = [*_loss_terms_reach_their_groups(model, batch), *_gate_learns(model, batch), _causal(model, batch)]
         finally:

@@ -27,7 +27,7 @@ def test_groups_and_options() -> None:
         "phase": ["flat", "pilot", "seven", "seven_toy", "tiny", "v18"],
         "data": ["local", "python_stdlib"],
         "tokenizer": ["bpe", "byte", "rwkv_world"],
-        "optimizer": ["adamw"],
+        "optimizer": ["adamw", "adamw8bit"],
         "kernel": ["auto", "chunked", "cuda", "native", "reference"],
         "job": ["evaluate", "generate", "profile", "train"],
         "tracking": ["local", "mlflow"],

@@ -25,7 +25,7 @@ BACKEND = choose_backend("auto", "cpu").name
 COMPOSITIONS: dict[str, dict[str, Any]] = {
     "3r1t": {},
     "recomputed": {"train": {"recompute": "block"}},
-    "stages recomputed": {"train": {"recompute": "stages"}},
+    "TimeMix recomputed": {"train": {"recompute": "time_mix"}},
     "bf16": {"train": {"precision": "bf16"}},
     "one micro-batch": {"train": {"grad_accum": 1}},
     "only RWKV": {"experts": {"rwkv_ffn": 4, "transformer_prefix": 0}},

@@ -1,9 +1,13 @@
 """Who decays, who learns faster, and state that comes back beside its parameter."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from camoe.config import ConfigError, optional_library
 from camoe.config.optimizer import OptimizerConfig
 from camoe.config.phase import PhaseConfig
 from camoe.model.language_model import LanguageModel
@@ -79,3 +83,57 @@ def test_restored_state_is_a_copy() -> None:
     optimizer.state[net.weight]["exp_avg"].zero_()
     assert saved["weight|exp_avg"].sum() == 6
     assert net.bias not in optimizer.state
+
+
+def test_a_missing_library_is_refused_with_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optional_library, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"optimizer\.kind: adamw8bit needs .* bitsandbytes.* optimizer=adamw"):
+        build_optimizer(OptimizerConfig(kind="adamw8bit"), {}, "cpu")
+    optional_library.require_optimizer_library(OptimizerConfig())
+
+
+def _net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 128), nn.Linear(128, 64))
+
+
+def _steps(net: nn.Module, optimizer: torch.optim.Optimizer, seeds: range) -> None:
+    for seed in seeds:
+        inputs = torch.randn(8, 64, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        (net(inputs) - inputs).square().mean().backward()
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2
+        optimizer.step()
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adamw8bit"])
+def test_saved_and_restored_it_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> None:
+    if kind == "adamw8bit":
+        pytest.importorskip("bitsandbytes")
+    nets, optimizers = [_net(), _net()], []
+    for net in nets:
+        groups = {"rwkv_backbone": dict(net.named_parameters())}
+        optimizers.append(build_optimizer(OptimizerConfig(kind=kind), groups, "cpu"))
+    _steps(nets[0], optimizers[0], range(6))
+    _steps(nets[1], optimizers[1], range(3))
+    names = [{parameter: name for name, parameter in net.named_parameters()} for net in nets]
+    save_file(optimizer_tensors(optimizers[1], names[1]), tmp_path / "optimizer.safetensors")
+    restore_optimizer(optimizers[1], names[1], load_file(tmp_path / "optimizer.safetensors"))
+    _steps(nets[1], optimizers[1], range(3, 6))
+    for whole, resumed in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(whole, resumed)
+    assert not torch.equal(nets[0][0].weight, _net()[0].weight)
+
+
+def test_eight_bits_follow_adamw() -> None:
+    pytest.importorskip("bitsandbytes")
+    losses = {}
+    for kind in ("adamw", "adamw8bit"):
+        net = _net()
+        optimizer = build_optimizer(OptimizerConfig(kind=kind), {"rwkv_backbone": dict(net.named_parameters())}, "cpu")
+        _steps(net, optimizer, range(20))
+        inputs = torch.randn(8, 64, generator=torch.Generator().manual_seed(99))
+        losses[kind] = float((net(inputs) - inputs).square().mean())
+    assert losses["adamw8bit"] == pytest.approx(losses["adamw"], rel=0.1)
+    assert losses["adamw8bit"] != losses["adamw"]
