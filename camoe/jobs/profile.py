@@ -63,7 +63,7 @@ def _trainer(config: RunConfig, command: CommandRecord, placement: Placement) ->
     corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
     model = LanguageModel(config).to(placement.device)
-    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len)
+    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len, config.kernel.fast_math)
     folder = new_run_folder(config, command, corpus, model, placement)
     display = ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file)
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)

@@ -7,7 +7,8 @@ memory; more blocks repeat the second one. Three moments can need most:
     the last block     every block's activations are kept, and its own backward pass runs (after recomputing it)
     the first block    its activations are the last ones left, the gradients of all other blocks are there
 
-What runs is the model's own code, so whatever it keeps or recomputes is what is counted.
+What runs is the model's own code, so whatever it keeps or recomputes is what is counted. It runs as on a CPU: in place
+of the WKV-7 kernel for CUDA, which keeps the same tensors, the one for CPUs is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from camoe.config import RunConfig
+from camoe.kernels.wkv7 import choose_backend
 from camoe.model.language_model import LanguageModel
 from camoe.model.rooms import room
 from camoe.profiling.even_load import EvenLoad
@@ -94,7 +96,8 @@ class _Simulation:
         self.config = config
         with torch.device("meta"):
             self.model = LanguageModel(config)
-        self.model.use_wkv_backend(wkv_backend, config.kernel.chunk_len)
+        on_cpu = choose_backend("auto", "cpu").name if wkv_backend == "cuda" else wkv_backend
+        self.model.use_wkv_backend(on_cpu, config.kernel.chunk_len)
         self.kept: list[Counter[str]] = []
         self.at_the_head = Counter[str]()
         self.peaks: list[int] = []

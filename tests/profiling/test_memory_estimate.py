@@ -77,6 +77,11 @@ def test_a_single_block_without_an_economy() -> None:
     assert estimate.peak > estimate.weights + estimate.optimizer + estimate.gradients
 
 
+def test_a_cuda_kernel_needs_no_cuda_device_here() -> None:
+    config = _run({})
+    assert estimate_memory(config, "cuda") == estimate_memory(config, BACKEND)
+
+
 def test_recomputing_keeps_less() -> None:
     everything, less = (estimate_memory(_run(COMPOSITIONS[name]), BACKEND) for name in ("3r1t", "recomputed"))
     assert 5 * sum(less.activations.values()) < sum(everything.activations.values())
