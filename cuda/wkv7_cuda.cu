@@ -1,14 +1,15 @@
-// RWKV-7's state recurrence for NVIDIA GPUs (compute capability 8.0 and later): inputs float32 or bfloat16 (the decay w
-// always float32), state and sums float32, forward and backward. Plain C interface, no dependencies.
+// RWKV-7's state recurrence for NVIDIA GPUs (compute capability 8.0 and later): inputs float32 or bfloat16 (the decay
+// w always float32), state and sums float32, forward and backward. Plain C interface, no dependencies.
 //
 //   sa = S a;   S <- S diag(w) + sa b^T + v k^T;   y = S r          (S: row = value channel, column = key channel)
 //
-// A block owns some or all rows of one head's state and goes through the tokens in order. Each thread keeps R x C entries
-// in registers (`Tile`), so that a number read from shared memory serves R or C entries; C entries are C / 4 groups of
-// four neighbours. Sums along a row go through the lanes of one warp and leave one row's total on a lane. The inputs of
-// the next kInterval tokens travel to shared memory while these are computed.
+// A block owns some or all rows of one head's state and goes through the tokens in order. Each thread keeps R x C
+// entries in registers (`Tile`), so that a number read from shared memory serves R or C entries; C entries are C / 4
+// groups of four neighbours. Sums along a row go through the lanes of one warp and leave one row's total on a lane.
+// The inputs of the next kInterval tokens travel to shared memory while these are computed.
 //
-// Forward. The pass over S that makes token t also reads it along a of token t + 1. S is saved every kInterval tokens.
+// Forward. The pass over S that makes token t also reads it along a of token t + 1. S is saved every kInterval
+// tokens.
 //
 // Backward. With D = d loss / d S, going from the state after token t to the one before it:
 //
@@ -16,16 +17,20 @@
 //   dw = sum over rows of D * S_before;   da = S_before^T dsa;   D <- D diag(w) + dsa a^T
 //
 // The second line of token t and the first of token t - 1 meet the same state: one visit. States come from the saved
-// ones: a first pass through an interval leaves every kHeld-th in shared memory, from there kHeld at a time are made in
-// registers. Nothing divides by w, which loses three digits where w is small. Sums over rows are added in one order,
-// and blocks that share a head write theirs apart for a second kernel to add: the same bits every time.
+// ones: a first pass through an interval leaves every kHeld-th in shared memory, from there kHeld at a time are made
+// in registers. Nothing divides by w, which loses three digits where w is small. Sums over rows are added in one
+// order, and blocks that share a head write theirs apart for a second kernel to add: the same bits every time.
 //
-// What it should cost (H200: 132 multiprocessors x 128 FMA per clock at about 1.9 GHz; B8 T4096 H16 N64; a model, to be
-// held against a measurement). Per entry and token the forward pass issues 5 FMA, the backward pass 10 and 4.5 for the
-// states: 0.33 + 0.96 ms. With loads, lane sums and stores a warp issues about 205 instructions for 160 FMA forward,
-// about 610 for 464 backward: 0.43 + 1.28 ms if a scheduler never waits. It has one warp here (128 heads), so waiting on
-// lane sums shows: 1.9 to 2.2 ms is expected. Shared memory is busy for about 480 of 610 clocks; device memory moves 1.2
-// + 1.6 GB (0.65 ms at 4.3 TB/s) beside it.
+// What it should cost: a model, to be held against a measurement (H200: 132 multiprocessors x 128 lanes, 1.9 GHz;
+// bf16, B8 T4096 H16 N64, so 128 blocks of 4 warps, one warp per scheduler). Per entry and token the forward pass
+// needs 5 multiply-adds, the backward pass 10 and 4.5 for the states: 0.33 + 0.96 ms. As compiled for sm_90a a warp
+// issues, per token, 232 instructions for 160 of them forward; backward 494 for the visit and the second making of
+// the states, 111 for the first pass, about 80 to add and write sums and 25 to fetch: 710 for 464. That is 0.50 +
+// 1.53 ms without any waiting. The longest chain of one token (sum along rows, spread it, use it) takes about 150 of
+// 232 and 170 of 710 clocks, with other work to fill it. Shared memory is busy for about 480 clocks of 710, device
+// memory for 0.65 ms (2.8 GB at 4.3 TB/s). Expect 2.2 to 2.5 ms. First things to try there: blocks of one head in a
+// cluster, which add sums without the second kernel; two heads or half the rows per thread, for two warps per
+// scheduler.
 
 #include <cuda_bf16.h>
 #include <cuda_pipeline.h>
@@ -33,7 +38,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 extern __shared__ float4 shared_memory[];
 
@@ -43,8 +47,8 @@ constexpr int kInterval = 16;     // tokens per saved state, and per trip to sha
 constexpr int kHeld = 2;          // states in registers at a time, backward
 constexpr int kMaxThreads = 128;  // per block
 constexpr int kSegments = kInterval / kHeld;
-// Per thread: two saved states (this interval's and the next one's), and the start of every segment but the first, which
-// is the saved state, and the last, which is used as soon as it is made.
+// Per thread: two saved states (this interval's and the next one's), and the start of every segment but the first,
+// which is the saved state, and the last, which is used as soon as it is made.
 constexpr int kSlots = 2 + kSegments - 2;
 static_assert(kInterval % 2 == 0 && kSegments >= 2, "tokens are told apart as even and odd; two segments at least");
 
@@ -98,21 +102,29 @@ using ForwardTile = Tile<N, (N == 16 ? 1 : 4), 8>;
 template <int N>
 using BackwardTile = Tile<N, (N == 16 ? 2 : N == 32 ? 4 : 8), 4>;
 
+// Keeps a number in its register: the compiler would rather compute it again and again.
+__device__ __forceinline__ int kept(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 template <class L>
 struct Place {
   int lane = threadIdx.x % 32;
-  int column = 4 * (lane % L::kColumnLanes);                                        // of the first group
-  int partial = threadIdx.x / L::kColumnLanes;                                      // which R rows of the block's
-  int row = partial * L::R;                                                         // the first of them
-  int first_row = blockIdx.y * (blockDim.x / L::kColumnLanes) * L::R;               // the block's first row of the head
-  bool owner = lane % L::kColumnLanes < L::R;                                       // of a row's total ...
-  int owned;                                                                        // ... this one of the block's
+  int column = kept(4 * (lane % L::kColumnLanes));                     // of the first group
+  int partial = threadIdx.x / L::kColumnLanes;                         // which R rows of the block's
+  int first_row = blockIdx.y * (blockDim.x / L::kColumnLanes) * L::R;  // the block's first row of the head
+  int row = kept(first_row + partial * L::R);                          // the thread's first row of the head
+  bool owner = lane % L::kColumnLanes < L::R;                          // the one to write a row's total; the row
+  int owned;                                                           // of the head whose total it receives
 
-  __device__ Place() : owned(row) {
+  __device__ __forceinline__ Place() {
+    int index = row;
 #pragma unroll
-    for (int bit = 1, half = L::R / 2; half > 0; bit *= 2, half /= 2) owned += lane & bit ? half : 0;
+    for (int bit = 1, half = L::R / 2; half > 0; bit *= 2, half /= 2) index += lane & bit ? half : 0;
+    owned = kept(index);
   }
-  __device__ int group(int g) const { return column + 4 * L::kColumnLanes * g; }  // first column of group g
+  __device__ __forceinline__ int group(int g) const { return column + 4 * L::kColumnLanes * g; }  // first column
 };
 
 // Sums x[i] over the column lanes; lane l receives the total of the row that `Place::owned` names. Uses x up.
@@ -131,6 +143,18 @@ __device__ __forceinline__ float row_total(float (&x)[L::R], int lane) {
       x[i] = kept + __shfl_xor_sync(0xffffffffu, given, Bit);
     }
     return row_total<L, 2 * Bit, Half / 2>(x, lane);
+  }
+}
+
+// The other way: every lane receives all of its R rows from the lanes that own them.
+template <class L>
+__device__ __forceinline__ void gather_rows(float (&all)[L::R], float mine) {
+#pragma unroll
+  for (int i = 0; i < L::R; ++i) {
+    int owner = 0;
+#pragma unroll
+    for (int bit = 1, half = L::R / 2; half > 0; bit *= 2, half /= 2) owner += i & half ? bit : 0;
+    all[i] = __shfl_sync(0xffffffffu, mine, owner, L::kColumnLanes);
   }
 }
 
@@ -175,12 +199,14 @@ struct Series {
   int64_t origin, stride, length;  // offset of its first token, from each token to the next, and how many tokens
 
   __device__ Series(int64_t length, int64_t heads, int size)
-      : origin((blockIdx.x / heads * length * heads + blockIdx.x % heads) * size), stride(heads * size), length(length) {}
+      : origin((blockIdx.x / heads * length * heads + blockIdx.x % heads) * size),
+        stride(heads * size),
+        length(length) {}
   __device__ int64_t at(int64_t token) const { return origin + token * stride; }
 };
 
-// Starts copying tokens first .. first + kInterval of each of `from` to `raw`, one tensor after another; before the first
-// and after the last token, those again.
+// Starts copying tokens first .. first + kInterval of each of `from` to `raw`, one tensor after another; before the
+// first and after the last token, those again.
 template <int N, typename E, class... From>
 __device__ __forceinline__ void fetch(E* raw, const Series& series, int64_t first, From... from) {
   constexpr int kPiece = 16 / sizeof(E), kPieces = N / kPiece;
@@ -229,7 +255,6 @@ struct ForwardMemory {
   float w[kSize], r[kSize], k[kSize], v[kSize], b[kSize], next_a[kSize];
   float raw_w[kSize];
   T raw[5 * kSize];
-  float sa[2][N];  // of even and of odd tokens
 
   __device__ __forceinline__ void fetch_all(const Inputs<T>& in, const Series& series, int64_t first) {
     fetch<N>(raw_w, series, first, in.w);
@@ -241,14 +266,14 @@ struct ForwardMemory {
 };
 
 template <typename T, int N>
-__global__ void __launch_bounds__(kMaxThreads) wkv7_forward_kernel(const Forward<T> p) {
+__global__ void __launch_bounds__(kMaxThreads, 4) wkv7_forward_kernel(const Forward<T> p) {
   using L = ForwardTile<N>;
   auto& shared = *reinterpret_cast<ForwardMemory<T, N>*>(shared_memory);
   const Place<L> me;
   const Series series(p.in.length, p.in.heads, N);
-  const int64_t in_state = (static_cast<int64_t>(blockIdx.x) * N + me.first_row + me.row) * N;
+  const int64_t in_state = (static_cast<int64_t>(blockIdx.x) * N + me.row) * N;
   const int64_t intervals = p.in.length / kInterval + 1;
-  float* saved = p.saved ? p.saved + (blockIdx.x * intervals * N + me.first_row + me.row) * N : nullptr;
+  float* saved = p.saved ? p.saved + (blockIdx.x * intervals * N + me.row) * N : nullptr;
   float s[L::R][L::C], next_sa[L::R];
 
   shared.fetch_all(p.in, series, 0);
@@ -266,7 +291,6 @@ __global__ void __launch_bounds__(kMaxThreads) wkv7_forward_kernel(const Forward
     }
   }
   float my_sa = row_total<L>(next_sa, me.lane);
-  if (me.owner) shared.sa[0][me.owned] = my_sa;
 
   for (int64_t first = 0; first < series.length; first += kInterval) {
     if (saved) store_state<L>(saved + first / kInterval * N * N, s, me);
@@ -276,11 +300,12 @@ __global__ void __launch_bounds__(kMaxThreads) wkv7_forward_kernel(const Forward
     __syncthreads();
     if (first + kInterval < series.length) shared.fetch_all(p.in, series, first + kInterval);
     const int count = static_cast<int>(min(static_cast<int64_t>(kInterval), series.length - first));
-    int64_t out = series.at(first) + me.first_row + me.owned;
+    int64_t out = series.at(first) + me.owned;
+#pragma unroll 2
     for (int t = 0; t < count; ++t, out += series.stride) {
       float sa[L::R], v[L::R], y[L::R];
-      load_rows<L::R>(sa, shared.sa[t % 2] + me.row);
-      load_rows<L::R>(v, shared.v + t * N + me.first_row + me.row);
+      gather_rows<L>(sa, my_sa);
+      load_rows<L::R>(v, shared.v + t * N + me.row);
 #pragma unroll
       for (int i = 0; i < L::R; ++i) y[i] = next_sa[i] = 0;
 #pragma unroll
@@ -300,15 +325,13 @@ __global__ void __launch_bounds__(kMaxThreads) wkv7_forward_kernel(const Forward
           }
         }
       }
-      const float later_sa = row_total<L>(next_sa, me.lane), my_y = row_total<L>(y, me.lane);
       if (me.owner) {
-        shared.sa[(t + 1) % 2][me.owned] = later_sa;
-        store(p.y + out, my_y);
         store(p.sa + out, my_sa);
         if (p.exact_sa) p.exact_sa[out] = my_sa;
       }
-      my_sa = later_sa;
-      __syncwarp();
+      my_sa = row_total<L>(next_sa, me.lane);
+      const float my_y = row_total<L>(y, me.lane);
+      if (me.owner) store(p.y + out, my_y);
     }
   }
   if (saved && series.length % kInterval == 0) store_state<L>(saved + (intervals - 1) * N * N, s, me);
@@ -339,7 +362,7 @@ struct BackwardMemory {
   float w[kSize], sa[kSize], a[kSize], r[kSize], k[kSize], v[kSize], b[kSize], dy[kSize], dsa_given[kSize];
   float raw_w[kSize], raw_sa[kSize];
   T raw[7 * kSize];
-  float dsa[2][N];  // of even and of odd tokens
+  float dv[kHeld * N];
 
   __device__ __forceinline__ void fetch_all(const Backward<T>& p, const Series& series, int64_t first) {
     fetch<N>(raw_w, series, first, p.in.w);
@@ -351,8 +374,8 @@ struct BackwardMemory {
   __device__ __forceinline__ void widen_all() { widen<2 * kSize>(w, raw_w), widen<7 * kSize>(a, raw); }
 };
 
-// The states before tokens n kInterval + j for j < states; the token before state j exists from j = begin on, the token
-// after it up to j < end.
+// The states before tokens n kInterval + j for j < states; the token before state j exists from j = begin on, the
+// token after it up to j < end.
 struct Interval {
   int64_t n, at;  // `at`: offset of its first token
   int states, begin, end;
@@ -386,28 +409,30 @@ struct BackwardBlock {
         slots(reinterpret_cast<float4*>(&shared + 1)),
         sums(reinterpret_cast<float*>(slots + kSlots * (L::R * L::kGroups) * blockDim.x)) {}
 
-  __device__ __forceinline__ float4* slot(int index) const {
-    return slots + index * (L::R * L::kGroups) * blockDim.x + threadIdx.x;
+  // A thread's numbers lie 32 apart from each other, next to those of its warp.
+  __device__ __forceinline__ float* slot(int index) const {
+    return reinterpret_cast<float*>(slots + (index * (blockDim.x / 32) + threadIdx.x / 32) * L::R * 32 + me.lane);
   }
 
   __device__ __forceinline__ void to_slot(int index, const State& s) const {
+    float* to = slot(index);
 #pragma unroll
-    for (int i = 0; i < L::R; ++i) {
-      store4(reinterpret_cast<float*>(slot(index) + i * blockDim.x), s[i]);
-    }
+    for (int i = 0; i < L::R; ++i) store4(to + i * 4 * 32, s[i]);
   }
 
   __device__ __forceinline__ void from_slot(State& s, int index) const {
+    const float* from = slot(index);
 #pragma unroll
-    for (int i = 0; i < L::R; ++i) load4(s[i], reinterpret_cast<const float*>(slot(index) + i * blockDim.x));
+    for (int i = 0; i < L::R; ++i) load4(s[i], from + i * 4 * 32);
   }
 
   // Starts copying all that interval n needs.
   __device__ __forceinline__ void fetch_interval(int64_t n) const {
     const int64_t intervals = series.length / kInterval + 1;
-    const float* from = p.saved + ((blockIdx.x * intervals + n) * N + me.first_row + me.row) * N + me.column;
+    const float* from = p.saved + ((blockIdx.x * intervals + n) * N + me.row) * N + me.column;
+    float* to = slot(n % 2);
 #pragma unroll
-    for (int i = 0; i < L::R; ++i) __pipeline_memcpy_async(slot(n % 2) + i * blockDim.x, from + i * N, 16);
+    for (int i = 0; i < L::R; ++i) __pipeline_memcpy_async(to + i * 4 * 32, from + i * N, 16);
     shared.fetch_all(p, series, n * kInterval);
   }
 
@@ -430,8 +455,8 @@ struct BackwardBlock {
     float w[4], k[4], b[4], v[L::R], sa[L::R];
     load4(w, shared.w + j * N + me.column);
     load4(k, shared.k + (j + 1) * N + me.column), load4(b, shared.b + (j + 1) * N + me.column);
-    load_rows<L::R>(v, shared.v + (j + 1) * N + me.first_row + me.row);
-    load_rows<L::R>(sa, shared.sa + (j + 1) * N + me.first_row + me.row);
+    load_rows<L::R>(v, shared.v + (j + 1) * N + me.row);
+    load_rows<L::R>(sa, shared.sa + (j + 1) * N + me.row);
 #pragma unroll
     for (int i = 0; i < L::R; ++i) {
 #pragma unroll
@@ -439,14 +464,16 @@ struct BackwardBlock {
     }
   }
 
-  // At state j: ends the token after it, begins the token before it. `held`: which of the kHeld sums are its own.
-  __device__ __forceinline__ void visit(State& grad, const State& s, const Interval& in, int j, int held) const {
+  // At state j: ends the token after it, begins the token before it. `my_dsa`: of the owned row, now of the token
+  // after it, then of the token before it. `held`: which of the kHeld sums are its own.
+  __device__ __forceinline__ void visit(State& grad, float& my_dsa, const State& s, int j, int held) const {
     float w[4], a[4], r[4], k[4], b[4], dsa[L::R], v[L::R], sa[L::R], dy[L::R];
-    const int at = j * N + me.column, row = j * N + me.first_row + me.row;
+    const int at = j * N + me.column, row = j * N + me.row;
     load4(w, shared.w + at), load4(a, shared.a + at), load4(r, shared.r + at), load4(k, shared.k + at);
     load4(b, shared.b + at);
-    load_rows<L::R>(dsa, shared.dsa[j % 2] + me.row), load_rows<L::R>(v, shared.v + row);
-    load_rows<L::R>(sa, shared.sa + row), load_rows<L::R>(dy, shared.dy + row);
+    load_rows<L::R>(v, shared.v + row), load_rows<L::R>(sa, shared.sa + row), load_rows<L::R>(dy, shared.dy + row);
+    const float dsa_given = shared.dsa_given[j * N + me.owned];
+    gather_rows<L>(dsa, my_dsa);
     float dw[4] = {}, da[4] = {}, dr[4] = {}, dk[4] = {}, db[4] = {}, dv[L::R] = {}, next_dsa[L::R] = {};
 #pragma unroll
     for (int i = 0; i < L::R; ++i) {
@@ -464,15 +491,11 @@ struct BackwardBlock {
         db[c] = fmaf(d, sa[i], db[c]);
       }
     }
-    const float my_dsa = row_total<L>(next_dsa, me.lane), my_dv = row_total<L>(dv, me.lane);
-    if (me.owner) {
-      const int my_row = me.first_row + me.owned;
-      shared.dsa[(j + 1) % 2][me.owned] = my_dsa + shared.dsa_given[j * N + my_row];
-      if (j >= in.begin) store(p.dv + in.at + (j - 1) * series.stride + my_row, my_dv);
-    }
+    my_dsa = row_total<L>(next_dsa, me.lane) + dsa_given;
+    const float my_dv = row_total<L>(dv, me.lane);
+    if (me.owner) shared.dv[held * N + me.owned] = my_dv;
     float* to = sums + (held * partials() + me.partial) * 5 * N + me.column;
     store4(to, dw), store4(to + N, da), store4(to + 2 * N, dr), store4(to + 3 * N, dk), store4(to + 4 * N, db);
-    __syncwarp();
   }
 
   __device__ __forceinline__ int partials() const { return blockDim.x / L::kColumnLanes; }
@@ -483,27 +506,32 @@ struct BackwardBlock {
       const int held = i / N, column = i % N, j = j0 + held;
       const float* from = sums + held * partials() * 5 * N + column;
       float sum[5] = {};
+#pragma unroll 4
       for (int partial = 0; partial < partials(); ++partial, from += 5 * N) {
 #pragma unroll
         for (int gradient = 0; gradient < 5; ++gradient) sum[gradient] += from[gradient * N];
       }
       const int64_t after = in.at + j * series.stride + column, before = after - series.stride;
-      if (j < in.end) write(0, after, sum[0]), write(1, after, sum[1]);
-      if (j >= in.begin && j < in.states) write(2, before, sum[2]), write(3, before, sum[3]), write(4, before, sum[4]);
+      const bool ends = j < in.end, begins = j >= in.begin && j < in.states;
+      if (begins && column >= me.first_row && column < me.first_row + partials() * L::R) {
+        store(p.dv + before, shared.dv[i]);
+      }
+      if (p.partial) {
+        float* to = p.partial + blockIdx.y * 5 * p.total;
+        if (ends) to[after] = sum[0], to[after + p.total] = sum[1];
+        if (!begins) continue;
+        to += before + 2 * p.total;
+        to[0] = sum[2], to[p.total] = sum[3], to[2 * p.total] = sum[4];
+      } else {
+        if (ends) p.dw[after] = sum[0], store(p.others + after, sum[1]);
+        if (!begins) continue;
+        T* to = p.others + before + p.total;
+        store(to, sum[2]), store(to + p.total, sum[3]), store(to + 2 * p.total, sum[4]);
+      }
     }
   }
 
-  __device__ __forceinline__ void write(int gradient, int64_t at, float sum) const {
-    if (p.partial) {
-      p.partial[(blockIdx.y * 5 + gradient) * p.total + at] = sum;
-    } else if (gradient == 0) {
-      p.dw[at] = sum;
-    } else {
-      store(p.others + (gradient - 1) * p.total + at, sum);
-    }
-  }
-
-  __device__ __forceinline__ void go_through(State& grad, const Interval& in) const {
+  __device__ __forceinline__ void go_through(State& grad, float& my_dsa, const Interval& in) const {
     State states[kHeld];
     from_slot(states[0], in.n % 2);
     if (in.n > 0) fetch_interval(in.n - 1);
@@ -527,7 +555,7 @@ struct BackwardBlock {
       }
 #pragma unroll
       for (int m = kHeld - 1; m >= 0; --m) {
-        if (j0 + m < in.states) visit(grad, states[m], in, j0 + m, m);
+        if (j0 + m < in.states) visit(grad, my_dsa, states[m], j0 + m, m);
       }
       __syncthreads();
       flush(in, j0);
@@ -536,16 +564,16 @@ struct BackwardBlock {
   }
 
   __device__ __forceinline__ void run() const {
-    const int64_t in_state = (static_cast<int64_t>(blockIdx.x) * N + me.first_row + me.row) * N;
+    const int64_t in_state = (static_cast<int64_t>(blockIdx.x) * N + me.row) * N;
     State grad;
     load_state<L>(grad, p.grad_final + in_state, me);
-    if (me.owner) shared.dsa[series.length % 2][me.owned] = 0;
+    float my_dsa = 0;
     int64_t n = series.length / kInterval;
     fetch_interval(n);
     for (; n >= 0; --n) {
       const Interval in(n, series);
       receive(in);
-      go_through(grad, in);
+      go_through(grad, my_dsa, in);
     }
     store_state<L>(p.dstate + in_state, grad, me);
   }
@@ -625,7 +653,8 @@ const char* launch(void (*kernel)(const Parameters), int64_t heads, int split, i
   config.blockDim = dim3(L::kMaxSplit / split * 32);
   config.dynamicSmemBytes = bytes;
   config.stream = static_cast<cudaStream_t>(stream);
-  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  const auto most = cudaFuncAttributeMaxDynamicSharedMemorySize;
+  cudaError_t error = cudaFuncSetAttribute(kernel, most, static_cast<int>(bytes));
   if (error == cudaSuccess) error = cudaLaunchKernelEx(&config, kernel, parameters);
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
@@ -639,8 +668,8 @@ Inputs<T> inputs(int64_t length, int64_t heads, const void* r, const float* w, c
 
 }  // namespace
 
-// All tensors are contiguous and begin at a multiple of 16 bytes; r, k, v, a, b, y, sa and their gradients are bfloat16 or
-// float32, all others float32. The functions that compute return null, or what went wrong.
+// All tensors are contiguous and begin at a multiple of 16 bytes; r, k, v, a, b, y, sa and their gradients are
+// bfloat16 or float32, all others float32. The functions that compute return null, or what went wrong.
 extern "C" {
 
 int64_t wkv7_cuda_interval() { return kInterval; }
@@ -651,7 +680,8 @@ int wkv7_cuda_split(int backward, int64_t heads, int64_t size, int is_bfloat16) 
     using K = decltype(kind);
     using T = typename K::T;
     constexpr int N = K::N;
-    if (backward) return choose_split<BackwardTile<N>>(heads, [](int rows) { return BackwardBlock<T, N>::bytes(rows); });
+    const auto backward_bytes = [](int rows) { return BackwardBlock<T, N>::bytes(rows); };
+    if (backward) return choose_split<BackwardTile<N>>(heads, backward_bytes);
     return choose_split<ForwardTile<N>>(heads, [](int) { return static_cast<int64_t>(sizeof(ForwardMemory<T, N>)); });
   });
 }

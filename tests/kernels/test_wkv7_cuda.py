@@ -254,18 +254,14 @@ def test_the_order_of_the_threads_does_not_matter(monkeypatch: pytest.MonkeyPatc
 @needs_emulation
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("present", "absent", "backwards"),
+    ("present", "absent"),
     [
-        ("    __pipeline_wait_prior(0);\n    __syncthreads();  // the", "    __syncthreads();  // the", False),
-        (
-            "    shared.widen_all();\n    __syncthreads();\n    if (first",
-            "    shared.widen_all();\n    if (first",
-            False,
-        ),
-        ("      flush(in, j0);\n      __syncthreads();\n", "      flush(in, j0);\n", False),
-        ("      my_sa = later_sa;\n      __syncwarp();\n", "      my_sa = later_sa;\n", True),
+        ("    __pipeline_wait_prior(0);\n    __syncthreads();  // the", "    __syncthreads();  // the"),
+        ("    shared.widen_all();\n    __syncthreads();\n    if (first", "    shared.widen_all();\n    if (first"),
+        ("      flush(in, j0);\n      __syncthreads();\n", "      flush(in, j0);\n"),
+        ("      __syncthreads();\n      flush(in, j0);\n", "      flush(in, j0);\n"),
     ],
-    ids=["wait", "block barrier forward", "block barrier backward", "warp barrier"],
+    ids=["wait", "barrier forward", "barrier after a sum", "barrier before a sum"],
 )
 def test_the_emulation_notices_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
@@ -273,7 +269,6 @@ def test_the_emulation_notices_what_is_missing(
     force_split: Callable[[int, int], None],
     present: str,
     absent: str,
-    backwards: bool,
 ) -> None:
     source = wkv7_cuda.SOURCE.read_text()
     assert source.count(present) == 1
@@ -283,7 +278,6 @@ def test_the_emulation_notices_what_is_missing(
     library = emulated_library(broken)
     emulate(monkeypatch, library)
     force_split(1, 1)  # several warps to a block
-    library.emulate_backwards(int(backwards))
     with pytest.raises((AssertionError, RuntimeError)):
         check_against_loop(partial(wkv7, backend="cuda"), small_inputs(37, 64))
 

@@ -1,9 +1,9 @@
 // As much of CUDA's language and runtime as cuda/wkv7_cuda.cu uses, for a C++ compiler: its kernels run on a CPU.
 //
-// Blocks run one after another. The threads of a block are fibers; a warp runs as far as it can before the next one does,
-// and within it a thread runs until it must wait for the others. With `emulate_backwards` the last goes first: a kernel
-// that misses a barrier then gives other results. Shared memory starts as NaN. Asynchronous copies arrive at the wait, not
-// before (cuda_pipeline.h). What breaks a rule ends the launch with an error.
+// Blocks run one after another. The threads of a block are fibers; a warp runs as far as it can before the next one
+// does, and within it a thread runs until it must wait for the others. With `emulate_backwards` the last goes first:
+// a kernel that misses a barrier then gives other results. Shared memory starts as NaN. Asynchronous copies arrive
+// at the wait, not before (cuda_pipeline.h). What breaks a rule ends the launch with an error.
 // Not emulated: time, caches, the memory model within a warp, the GPU's own rounding of denormal numbers.
 #pragma once
 
@@ -37,8 +37,8 @@ inline float __uint_as_float(unsigned bits) {
 }
 
 void __syncthreads();
-void __syncwarp();
 float __shfl_xor_sync(unsigned mask, float x, int lane_mask);
+float __shfl_sync(unsigned mask, float x, int lane, int width);
 
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorLaunchFailure = 719 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };

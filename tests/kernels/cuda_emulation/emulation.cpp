@@ -25,7 +25,7 @@ alignas(16) float4 shared_memory[(kSharedBytes + kGuardBytes) / sizeof(float4)];
 
 namespace {
 
-enum class At { start, running, block_barrier, warp_barrier, shuffle, end };
+enum class At { start, running, barrier, shuffle, end };
 
 struct Copy {
   void* to;
@@ -124,16 +124,21 @@ void run_block() {
 
 }  // namespace
 
-void __syncthreads() { wait(At::block_barrier, 0, blockDim.x); }
-void __syncwarp() { wait(At::warp_barrier, current / 32 * 32, 32); }
+void __syncthreads() { wait(At::barrier, 0, blockDim.x); }
 
-float __shfl_xor_sync(unsigned mask, float x, int lane_mask) {
+float shuffle(unsigned mask, float x, unsigned from) {
   if (mask != 0xffffffffu) fail("a shuffle among some lanes only");
   Fiber& self = fibers[current];
-  const unsigned turn = self.shuffles++ % 2, other = current ^ lane_mask;
+  const unsigned turn = self.shuffles++ % 2;
   self.given[turn] = x;
   wait(At::shuffle, current / 32 * 32, 32);
-  return fibers[other].given[turn];
+  return fibers[from].given[turn];
+}
+
+float __shfl_xor_sync(unsigned mask, float x, int lane_mask) { return shuffle(mask, x, current ^ lane_mask); }
+
+float __shfl_sync(unsigned mask, float x, int lane, int width) {
+  return shuffle(mask, x, current / width * width + lane % width);
 }
 
 void __pipeline_memcpy_async(void* to, const void* from, size_t bytes) {
