@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from camoe.inference.generation import Sampling, generate, next_token
+from camoe.inference.generation import Sampling, _likeliest, generate, next_token
 from camoe.model.language_model import LanguageModel
 from tests.small_run import small_run
 
@@ -64,6 +64,19 @@ def test_top_p_keeps_exactly_the_smallest_set_with_that_mass(top_p: float, kept:
     expected[list(kept)] = probability[list(kept)]
     assert found.nonzero().flatten().tolist() == sorted(kept)
     torch.testing.assert_close(found, expected / expected.sum(), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 8.0])
+@pytest.mark.parametrize("n_words", [200, 300, 5000])
+def test_the_few_likeliest_words_are_those_of_the_whole_order(n_words: int, spread: float) -> None:
+    """Also where the first look does not hold the mass, and where the rows of a batch differ in that."""
+    logits = torch.randn(2, n_words, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    probability = torch.softmax(logits * torch.tensor([[spread], [1.0]]), -1)
+    values, words = _likeliest(probability, 0.9)
+    whole, _ = probability.sort(-1, descending=True)
+    assert torch.equal(values, whole[:, : values.shape[1]])
+    assert torch.equal(values, probability.gather(-1, words))
+    assert values.shape[1] == n_words or bool((values.sum(-1) >= 0.9).all())
 
 
 def test_temperature_divides_the_logits() -> None:
