@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from camoe.kernels.native_build import load
 
 SOURCE = Path(__file__).resolve().parents[2] / "cuda" / "row_linear_cpu.cpp"
+WORTHWHILE = 2**16  # entries of the matrix; a smaller one costs less than the call
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -38,11 +39,12 @@ class Linear(nn.Linear):
 
 
 def _is_one_row(x: Tensor, weight: Tensor) -> bool:
-    """One row [...,in] and a matrix that native code can read, with nobody asking for gradients."""
+    """One row [...,in] and a matrix that native code can read and is worth it, with nobody asking for gradients."""
     return (
-        not torch.is_grad_enabled()
-        and x.numel() == x.shape[-1] == weight.shape[-1]
-        and x.dtype == weight.dtype == torch.float32
+        x.numel() == weight.shape[-1] == x.shape[-1]
+        and weight.numel() >= WORTHWHILE
+        and not torch.is_grad_enabled()
+        and x.dtype is weight.dtype is torch.float32
         and x.is_cpu
         and weight.is_cpu
         and weight.is_contiguous()

@@ -12,6 +12,11 @@ from camoe.kernels.native_build import load
 needs_native = pytest.mark.skipif(load(module.SOURCE).library is None, reason=load(module.SOURCE).reason)
 
 
+@pytest.fixture(autouse=True)
+def _small_is_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WORTHWHILE", 1)
+
+
 @pytest.fixture
 def native_calls(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The problems that native code is given from here on."""
@@ -72,8 +77,13 @@ def test_views_are_read_as_they_are(native_calls: list[bytes]) -> None:
 
 
 @needs_native
-@pytest.mark.parametrize("case", ["two rows", "float64", "bfloat16", "a strided matrix", "gradients", "autocast"])
-def test_everything_else_is_left_to_torch(case: str, native_calls: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    "case", ["two rows", "small", "float64", "bfloat16", "a strided matrix", "gradients", "autocast"]
+)
+def test_everything_else_is_left_to_torch(
+    case: str, native_calls: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WORTHWHILE", 8 * 24 + (case == "small"))
     dtype = {"float64": torch.float64, "bfloat16": torch.bfloat16}.get(case, torch.float32)
     x, weight = torch.randn(2 if case == "two rows" else 1, 24, dtype=dtype), torch.randn(8, 24, dtype=dtype)
     if case == "a strided matrix":
