@@ -27,9 +27,14 @@ def excess_load(served: Tensor, weights: Tensor) -> Tensor:
 
 
 def update(
-    config: CongestionConfig, state: CalibratedState, served: Tensor, tokens: Tensor, bids: Sequence[Tensor]
+    config: CongestionConfig,
+    state: CalibratedState,
+    served: Tensor,
+    tokens: Tensor,
+    bids: Sequence[Tensor],
+    charged: Tensor,
 ) -> None:
-    """Move lambda by the window's load [L,E]; `bids` as in `CalibratedWindow`."""
+    """Move lambda by the window's load [L,E]; `bids` as in `CalibratedWindow`, `charged`: the toll [L,E] then."""
     if config.kind == "none":
         return
     weights = target_weights(config, state.kappa())
@@ -49,9 +54,8 @@ def update(
         price = price.clamp(-config.largest, config.largest)
         state.congestion_error.copy_(error)
     else:
-        unit = state.bid_unit()[:, None]
-        exact = balancing_price(torch.cat(list(bids), dim=1), unit * state.congestion, weights, state.top_k)
-        price = quotient(exact, unit)
+        exact = balancing_price(torch.cat(list(bids), dim=1), charged, weights, state.top_k)
+        price = quotient(exact, state.bid_unit().unsqueeze(-1))
     state.congestion.copy_(price - price.mean(-1, keepdim=True))
 
 

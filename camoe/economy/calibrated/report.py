@@ -131,7 +131,7 @@ def _control(state: CalibratedState, outcome: Outcome) -> dict[str, Tensor]:
         "agreement": outcome.agreement,
         "agreement_kappa": outcome.kappa,
         "gate_deviation": state.gate_deviation(),
-        "congestion_price": state.bid_unit().unsqueeze(-1) * state.congestion,
+        "congestion_price": state.congestion_toll(),
         "compute_price": state.bid_unit() * state.compute_price,
         "flops_ratio": outcome.flops_ratio,
         "holdout_gain": total.gain,

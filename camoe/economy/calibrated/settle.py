@@ -26,11 +26,12 @@ def settle(
     config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow, critics: Sequence[nn.Module]
 ) -> MarketReport:
     """One settlement of all layers; changes `state`, and the parameters of critics that are bankrupt."""
+    charged = state.congestion_toll()  # before the unit of bids moves
     totals = remember(config, state, window)
     agreed, kappa = alpha.agreement(totals.agreed, totals.gate_favourite, totals.market_favourite)
     effect = alpha.holdout_effect(state.arms)
     state.alpha.copy_(alpha.updated(config.alpha, state.alpha, effect, kappa, totals.tokens))
-    flops_ratio = _move_tolls(config, state, window, totals)
+    flops_ratio = _move_tolls(config, state, window, totals, charged)
 
     profits = profit(state.credit, state.credit_squares, config.credit.prior_tokens)
     log_belief = critic_market.forecast(totals.affinity, totals.tokens)
@@ -43,10 +44,10 @@ def settle(
 
 
 def _move_tolls(
-    config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow, totals: WindowTotals
+    config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow, totals: WindowTotals, charged: Tensor
 ) -> Tensor:
     """Congestion and compute prices; F / B, []."""
-    congestion.update(config.congestion, state, totals.served, totals.tokens, window.bids)
+    congestion.update(config.congestion, state, totals.served, totals.tokens, window.bids, charged)
     ratio = compute_price.flops_ratio(config.compute, state, totals.served, totals.tokens)
     state.compute_price.copy_(compute_price.updated(config.compute, state, ratio, totals.tokens))
     return ratio

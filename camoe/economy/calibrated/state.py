@@ -146,6 +146,10 @@ class CalibratedState(nn.Module):
         """[L], the unit of tolls: s_z of gate logits; scores lie in 0..1 and have the unit 1."""
         return torch.ones_like(self.gate_std) if self.space == "score" else self.gate_deviation()
 
+    def congestion_toll(self) -> Tensor:
+        """lambda_e, [L,E], in what bids add to."""
+        return self.bid_unit().unsqueeze(-1) * self.congestion
+
     def loss_mean(self) -> Tensor:
         """[], mean token loss over the horizon, nats."""
         return quotient(self.loss, self.tokens)

@@ -155,6 +155,6 @@ def _arms(record: MicroBatchRecord, difficulty: Tensor, state: CalibratedState) 
 
 def _bids_before_congestion(record: MicroBatchRecord, state: CalibratedState) -> Tensor:
     """Bids [L,N,E] as they would be without lambda, -inf at padding."""
-    own = (state.bid_unit().unsqueeze(-1) * state.congestion)[:, None, None]
+    own = state.congestion_toll()[:, None, None]
     bids = base_of_bids(record.gate_logits, state.space).double() + record.selection_bias.double() + own
     return torch.where(record.mask.unsqueeze(-1), bids, -torch.inf).flatten(1, 2)
