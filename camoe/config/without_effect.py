@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from camoe.config.economy import V21Config
+from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
 from camoe.config.job import READ_A_RUN
 from camoe.config.phase import PhaseConfig
 from camoe.config.run import RunConfig
@@ -19,6 +20,17 @@ class Rule:
     settings: tuple[str, ...]
     idle: Callable[[RunConfig], bool]
     why: str
+
+
+def _rules_of_mechanisms() -> Iterator[Rule]:
+    for idle in IDLE_MECHANISMS:
+        for value in idle.off:
+            names = tuple(f"economy.{name}" for name in idle.settings)
+            yield Rule(names, _when(idle.switch, value), f"economy.{idle.switch} is {value}")
+
+
+def _when(switch: str, value: str) -> Callable[[RunConfig], bool]:
+    return lambda run: has(run.economy, switch, value)
 
 
 RULES = (
@@ -80,6 +92,7 @@ RULES = (
     Rule(("job.run",), lambda run: run.job.name not in READ_A_RUN, "job.name is train or profile"),
     Rule(("job.steps",), lambda run: run.job.name != "profile", "job.name is not profile"),
     Rule(("data.path", "data.text_field"), lambda run: run.data.source == "python_stdlib", "data.source is not local"),
+    *_rules_of_mechanisms(),
 )
 
 

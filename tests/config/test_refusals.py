@@ -33,6 +33,13 @@ WRONG: dict[str, tuple[str, ...]] = {
     "economy@other=off": ("economy@other: a group keeps its place",),
     "economy=off economy.tax_rate=0.1": ("economy.tax_rate: no such setting in the chosen economy", "v18, v21"),
     "economy.tax_rat=0.1": ("economy.tax_rat: no such setting; did you mean economy.tax_rate?",),
+    "economy/congestion=sign": (
+        "economy/congestion: a mechanism of economy=calibrated, but economy=pilot",
+        "add economy=",
+    ),
+    "economy=calibrated economy/congestion=sgn": ("economy/congestion: no option 'sgn'; did you mean sign?",),
+    "economy=off economy.congestion.gain=3": ("economy.congestion: no such setting in the", "economy=calibrated"),
+    "economy=calibrated economy.congestion.gian=3": ("did you mean economy.congestion.gain?",),
     "model.n_layer=abc": ("model.n_layer: 'abc' is not an integer",),
     "model.n_layer=1.5": ("model.n_layer: 1.5 is not an integer",),
     "model.n_layer.deep=3": ("model.n_layer.deep: no such setting; model.n_layer is a value",),
