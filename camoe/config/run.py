@@ -31,7 +31,9 @@ class SeedsConfig:
 
     init: int = setting(0, help="initial weights", low=0, high=LARGEST_SEED)
     data: int = setting(0, help="order of the training sequences", low=0, high=LARGEST_SEED)
-    router_noise: int = setting(0, help="noise of the election", low=0, high=LARGEST_SEED)
+    router_noise: int = setting(
+        0, help="noise of the election, and which sequences the market is measured on", low=0, high=LARGEST_SEED
+    )
 
 
 def _group(schema: type[Any], help: str, affects_results: bool = True) -> Any:
@@ -74,6 +76,7 @@ class RunConfig:
                 "choose router=dual_path or economy=v18, v21, pilot"
             )
         self._check_bid_space()
+        self._check_credit()
 
     def _check_enough_experts(self) -> None:
         experts, winners = self.experts.total, self.router.top_k
@@ -85,6 +88,14 @@ class RunConfig:
             raise ConfigError(
                 f"router.top_k: {winners} of {experts} experts (group experts) leaves no runner-up to set the Vickrey "
                 f"price of economy.kind {self.economy.kind}; at most {experts - 1}, or economy=off"
+            )
+
+    def _check_credit(self) -> None:
+        gradient = isinstance(self.economy, CalibratedConfig) and self.economy.credit.kind == "gradient"
+        if gradient and self.train.recompute == "block":
+            raise ConfigError(
+                "economy.credit.kind: gradient needs the mixture weights that train.recompute=block throws away; "
+                "choose train.recompute=none or time_mix, or economy/credit=midpoint"
             )
 
     def _check_bid_space(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import V21Config
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
 from camoe.config.job import READ_A_RUN
@@ -54,7 +55,11 @@ RULES = (
         lambda run: not run.router.balance_coefficient,
         "router.balance_coefficient is 0",
     ),
-    Rule(("seeds.router_noise",), lambda run: not run.router.noise_std, "router.noise_std is 0"),
+    Rule(
+        ("seeds.router_noise",),  # it draws the calibrated economy's experiments too
+        lambda run: not run.router.noise_std and not isinstance(run.economy, CalibratedConfig),
+        "router.noise_std is 0",
+    ),
     Rule(
         ("economy.min_capital_share",),
         lambda run: (

@@ -84,6 +84,10 @@ class Market(nn.Module, ABC):
     def quote(self, layer: int) -> LayerQuote:
         """What the election of one layer needs to know."""
 
+    def resting_quote(self, layer: int) -> LayerQuote | None:  # noqa: ARG002 (interface)
+        """The quote of a market that does not bid: no bias and no toll; None where it would say nothing else."""
+        return None
+
     def open_window(self) -> Window:
         """A window for the micro-batches up to the next settlement."""
         return SettlementWindow()
@@ -178,6 +182,9 @@ class CalibratedMarket(Market):
 
     def quote(self, layer: int) -> LayerQuote:
         return quoting.quote(self.config, self.state, layer)
+
+    def resting_quote(self, layer: int) -> LayerQuote:
+        return quoting.quote(self.config, self.state, layer).at_rest()
 
     def open_window(self) -> Window:
         return CalibratedWindow(self.config, self.state)

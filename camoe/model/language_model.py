@@ -117,8 +117,8 @@ class LanguageModel(nn.Module):
         return self.emb.weight.device
 
     def quote(self, layer: int) -> LayerQuote | None:
-        """The layer's market state as bidders see it; None while the market does not bid."""
-        return self.market.quote(layer) if self.market.bidding else None
+        """The layer's market state as bidders see it."""
+        return self.market.quote(layer) if self.market.bidding else self.market.resting_quote(layer)
 
     def use_wkv_backend(self, backend: str, chunk_len: int, fast_math: bool = False) -> None:
         """Choose how every layer computes the WKV-7 recurrence."""

@@ -54,6 +54,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "model.n_layer=???": ("model.n_layer: no value given",),
     "name=${nope}": ("name: ${nope} leads nowhere",),
     "router.top_k=4": ("router.top_k: 4 of 4 experts", "at most 3"),
+    "economy=calibrated economy/credit=gradient train.recompute=block": ("economy.credit.kind: gradient", "midpoint"),
     "router=market_only economy=off": ("router.kind: market_only", "economy.kind off"),
     "phase.schedule.sft.steps=5": ("phase.schedule.sft.steps: 5 steps with objective instruction",),
     "job=evaluate": ("job.run: null with job.name evaluate",),

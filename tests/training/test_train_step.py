@@ -175,3 +175,62 @@ def test_switches_of_the_critic_reach_the_loss() -> None:
     assert gradients() == (True, False)
     assert gradients(affinity_trained=False) == (False, False)
     assert gradients(detach_input=False) == (True, True)
+
+
+SILENT = {
+    "alpha": {"kind": "fixed", "init": 0.0},
+    "congestion": {"kind": "none"},
+    "ventures": {"kind": "none"},
+}
+
+
+def _trained(config: RunConfig, bids: bool) -> dict[str, torch.Tensor]:
+    model = LanguageModel(config)
+    if model.market.has_capital:
+        model.market.state.capital.mul_(torch.tensor([0.5, 2.0, 1.2, 0.3], dtype=torch.float64))
+    model.market.bidding = bids
+    optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu")
+    phase = PhaseSchedule(config.phase).at(0)
+    for step in range(4):
+        set_rates(optimizer, 1e-2, phase)
+        batches = list(micro_batches(_window(), _noise(config), _experiments(model, step), 4))
+        assert train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=0.1).applied
+    return {name: p.detach() for name, p in model.named_parameters() if ".critic." not in name}
+
+
+def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    assert one.keys() == other.keys()
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_alpha_zero_trains_bit_for_bit_like_a_market_that_does_not_bid() -> None:
+    silent = small_run("calibrated", economy=SILENT)
+    assert _equal(_trained(silent, bids=True), _trained(silent, bids=False))
+    heard = small_run("calibrated", economy={**SILENT, "alpha": {"kind": "fixed", "init": 2.0}})
+    assert not _equal(_trained(heard, bids=True), _trained(heard, bids=False))
+
+
+def test_alpha_zero_trains_bit_for_bit_like_no_economy_at_all() -> None:
+    """Without noise, whose unit is the market's; critics, audits and held-out sequences change nothing."""
+    quiet = {"noise_std": 0.0}
+    silent, off = small_run("calibrated", economy=SILENT, router=quiet), small_run("off", router=quiet)
+    assert _equal(_trained(silent, bids=True), _trained(off, bids=False))
+
+
+@pytest.mark.parametrize("credit", ["replacement_audit", "leave_one_out", "midpoint", "gradient", "token_loss"])
+def test_calibrated_settlements_are_the_same_however_the_step_is_cut(credit: str) -> None:
+    audits = {"credit": {"kind": credit, "share": 0.5}, "alpha": {"holdout_share": 0.25}}
+    config = small_run("calibrated", router={"balance_coefficient": 0.0}, economy=audits)
+    markets = []
+    for size in (8, 1):
+        model = _alive(config)
+        optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu")
+        phase = PhaseSchedule(config.phase).at(0)
+        for step in range(3):
+            set_rates(optimizer, 0.0, phase)  # Adam would make a whole step of a critic's rounding
+            batches = list(micro_batches(_window(), _noise(config), _experiments(model, step), size))
+            train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0)
+        markets.append({n: v for n, v in model.market.state_dict().items() if isinstance(v, torch.Tensor)})
+    assert float(markets[0]["state.credit"].abs().max()) > 1e-3
+    for name, value in markets[0].items():
+        torch.testing.assert_close(value, markets[1][name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")

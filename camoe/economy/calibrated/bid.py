@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -59,6 +59,11 @@ class CalibratedQuote:
     def toll(self) -> Tensor:
         """lambda_e + mu kappa_e, [E]."""
         return self.tolls.to(torch.float32)
+
+    def at_rest(self) -> CalibratedQuote:
+        """The same without bias and tolls: only the space of bids and the unit of noise are left."""
+        nothing = torch.zeros_like(self.wealth)
+        return replace(self, wealth=nothing, subsidy=nothing, tolls=nothing)
 
     def noise_std(self, default: float) -> Tensor | float:
         """sigma_r s_z, []; the router's own sigma_r as it is while nothing is known of s_z."""
