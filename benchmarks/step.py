@@ -16,7 +16,7 @@ from benchmarks.peak_memory import FORMS, step_memory
 from benchmarks.published_camoe import PublishedCaMoE
 from benchmarks.sample import Contestant, Sample, interleaved
 from benchmarks.whole_step import our_step, published_step, same_gradients
-from benchmarks.workload import DTYPES, StepShape, build_model
+from benchmarks.workload import DTYPES, EXTRAS, StepShape, build_model
 from camoe.model.language_model import LanguageModel
 
 Measure = tuple[str, dict[str, Sample]]
@@ -29,6 +29,8 @@ HELP = {
     "vocab": "words V",
     "ctx": "tokens of a sequence",
     "batch": "sequences of a step",
+    "recompute": "train.recompute of ours",
+    "compile": "kernel.compile of ours",
     "dtype": f"of the matrix products: {', '.join(DTYPES)}",
 }
 
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for field in fields(StepShape):
         kind = type(field.default)
-        choices = DTYPES if field.name == "dtype" else None
+        choices = {"dtype": DTYPES, **EXTRAS}.get(field.name)
         flag = f"--{field.name.replace('_', '-')}"
         parser.add_argument(flag, type=kind, default=field.default, choices=choices, help=HELP[field.name])
     parser.add_argument("--threads", type=int, default=1, help="torch threads")

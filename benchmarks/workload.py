@@ -16,15 +16,20 @@ from camoe.config.economy import V21Config
 from camoe.config.run import RunConfig
 from camoe.kernels.matmul_precision import ProductSize, choose_matmul_precision, matmul_precision
 from camoe.kernels.wkv7 import choose_backend
+from camoe.model.compilation import compile_time_mix
 from camoe.model.language_model import LanguageModel
 from camoe.training.objectives import Batch
 
 DTYPES = ("fp32", "bf16")
+EXTRAS = {"recompute": ("none", "time_mix", "block"), "compile": ("none", "time_mix")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepShape:
-    """What a step computes. experts: e.g. 3R1T. dtype: of the matrix products; parameters stay float32."""
+    """What a step computes. experts: e.g. 3R1T. dtype: of the matrix products; parameters stay float32.
+
+    recompute, compile: as train.recompute and kernel.compile; the published form knows neither.
+    """
 
     n_embd: int = 256
     n_layer: int = 6
@@ -35,6 +40,8 @@ class StepShape:
     ctx: int = 256
     batch: int = 8
     dtype: str = "fp32"
+    recompute: str = "none"
+    compile: str = "none"
 
     @property
     def tokens(self) -> int:
@@ -43,7 +50,8 @@ class StepShape:
 
     def __str__(self) -> str:
         size = f"C{self.n_embd} L{self.n_layer} {self.experts} P{self.prefix_len} r{self.low_rank} V{self.vocab}"
-        return f"{size}, {self.batch} x {self.ctx}, {self.dtype}"
+        extras = [f"{name} {value}" for name in EXTRAS if (value := getattr(self, name)) != "none"]
+        return ", ".join([size, f"{self.batch} x {self.ctx}", self.dtype, *extras])
 
     def config(self) -> RunConfig:
         """The run that trains this shape under the published economy."""
@@ -62,7 +70,14 @@ class StepShape:
             "experts": {"rwkv_ffn": int(mix[1]), "transformer_prefix": int(mix[2])},
             "tokenizer": {"vocab_size": self.vocab},
             "phase": {"schedule": {"normal": {"steps": 1}}},
-            "train": {"ctx_len": self.ctx, "micro_batch": self.batch, "base_lr": 1e-6, "precision": self.dtype},
+            "train": {
+                "ctx_len": self.ctx,
+                "micro_batch": self.batch,
+                "base_lr": 1e-6,
+                "precision": self.dtype,
+                "recompute": self.recompute,
+            },
+            "kernel": {"compile": self.compile},
             "tracking": {"mlflow": False},
         }
         base = OmegaConf.merge(OmegaConf.structured(RunConfig), {"economy": OmegaConf.structured(V21Config)})
@@ -96,6 +111,8 @@ def _chosen_precision(tokens: int, width: int) -> str:
 def build_model(config: RunConfig) -> LanguageModel:
     """A model on its fastest backend whose every part lives: a fresh one has matrices of zeros, which hide errors."""
     model = LanguageModel(config)
+    if config.kernel.compile == "time_mix":
+        compile_time_mix(model)
     model.use_wkv_backend(choose_backend("auto", "cpu").name, config.kernel.chunk_len)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
