@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camoe.config.economy import CriticTraining
 from camoe.kernels.linear import Linear
+from camoe.kernels.without_autocast import without_autocast
 
 FEATURE_WIDTH, HEAD_WIDTH = 128, 64
 LEAST_DIFFICULTY = 1e-3
@@ -39,7 +39,7 @@ class Critic(nn.Module):
 
         Computed in the parameters' own type, whatever autocast surrounds it.
         """
-        with torch.autocast(h.device.type, enabled=False):
+        with without_autocast(h.device.type):
             h = h.detach() if self.detach_input else h
             feature = self.feature(h.to(next(self.parameters()).dtype))
             difficulty = self.difficulty_head(feature).squeeze(-1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from camoe.kernels.linear import linear
+from camoe.kernels.without_autocast import without_autocast
 
 
 def squared_relu_network(x: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -20,7 +21,7 @@ def squared_relu_network(x: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, key, value = x.to(dtype), key.to(dtype), value.to(dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device.type):
         output: Tensor = _SquaredReluNetwork.apply(x, key, value)
     return output
 

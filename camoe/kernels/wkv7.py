@@ -9,6 +9,7 @@ from torch import Tensor
 
 from camoe.config import ConfigError
 from camoe.config.refusal import not_an_option, out_of_range
+from camoe.kernels.without_autocast import without_autocast
 from camoe.kernels.wkv7_chunked import wkv7_chunked
 from camoe.kernels.wkv7_cuda import cuda_library, wkv7_cuda
 from camoe.kernels.wkv7_native import native_library, wkv7_native
@@ -85,7 +86,7 @@ def wkv7(
     if backend == "native" and state.dtype == torch.float32:
         y, sa, final_state = wkv7_native(r, w, k, v, a, b, state)
         return _as(y, dtype), _as(sa, dtype), final_state
-    with torch.autocast(r.device.type, enabled=False):
+    with without_autocast(r.device.type):
         if backend == "reference" or r.shape[1] == 1:
             y, sa, final_state = wkv7_reference(r, w, k, v, a, b, state)
         else:

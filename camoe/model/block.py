@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from camoe.config.run import RunConfig
@@ -11,7 +10,7 @@ from camoe.model.bridge import OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedAttention, DeepEmbedTables
 from camoe.model.mixture import Mixture
 from camoe.model.recompute import run_stage
-from camoe.model.recurrent_state import LayerState
+from camoe.model.recurrent_state import LayerState, previous_tokens
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.model.time_mix import TimeMix, TimeMixOutput
@@ -54,7 +53,7 @@ class Block(nn.Module):
             attended, dea_cache = self.dea(normed, tokens, dea_cache)
             x = x + attended
         h = self.ln2(x)
-        previous = torch.cat((state.channel_shift[:, None], h[:, :-1]), dim=1)
+        previous = previous_tokens(h, state.channel_shift)
         out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, terms)
         # The carried input is a copy: a kept state must not hold on to all of h.
         last = h[:, -1].clone()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from camoe.kernels.expert_rows import rows_of_tokens, weighted_sum_of_rows
+from camoe.kernels.without_autocast import without_autocast
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.prefix_map import PrefixMap
 
@@ -77,7 +78,7 @@ def _run_for_one_token(serving: Sequence[Expert], weights: Tensor, inputs: Token
         low = inputs.make_low(torch.zeros(1, dtype=torch.int64, device=weights.device))
     context = ExpertContext(inputs.previous, low, inputs.prefix_map)
     outputs = torch.cat([expert(inputs.h, context) for expert in serving])
-    with torch.autocast(weights.device.type, enabled=False):
+    with without_autocast(weights.device.type):
         return weights @ outputs.to(weights.dtype)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from camoe.kernels.without_autocast import without_autocast
 from camoe.model.derived_weights import wants_gradient
 from camoe.model.prefix_map import PrefixMap
 
@@ -24,7 +24,7 @@ def attend(projected: Tensor, low: Tensor, prefix_map: PrefixMap) -> Tensor:
     if wants_gradient(inputs[:-1]):
         coefficients: Tensor = _Attend.apply(*inputs)
         return coefficients
-    with _without_autocast(low):
+    with without_autocast(low.device.type):
         return _forward(*inputs)[0]
 
 
@@ -33,7 +33,7 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        with _without_autocast(inputs[0]):
+        with without_autocast(inputs[0].device.type):
             coefficients, scores, inverse = _forward(*inputs)
         projected, low, gram, cross = inputs[:4]
         ctx.save_for_backward(projected, low, gram, cross, coefficients, scores, inverse)
@@ -44,7 +44,7 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         projected, low, gram, cross, coefficients, scores, inverse = ctx.saved_tensors
         rank = low.shape[-1]
-        with _without_autocast(low):
+        with without_autocast(low.device.type):
             beta = coefficients[..., rank:]
             grad_mix = grad[..., :rank]
             grad_beta = torch.baddbmm(grad[..., rank:], grad_mix, low.mT)
@@ -54,12 +54,6 @@ class _Attend(torch.autograd.Function):
             grad_low = torch.bmm(beta.mT, grad_mix).baddbmm_(grad_scores.mT, projected[..., :rank])
             grad_map = _grad_variance(grad_variance, low, gram, cross, grad_low)
         return grad_projected, grad_low, *grad_map, None
-
-
-def _without_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """Entering torch's context costs as much as three operations on one token."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _forward(

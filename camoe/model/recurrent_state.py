@@ -99,4 +99,5 @@ def previous_tokens(x: Tensor, last: Tensor | None) -> Tensor:
     """x_{t-1} for every t, [B,T,C]: `last` [B,C] comes before the first token, zero where it is None."""
     if last is None:
         return functional.pad(x, (0, 0, 1, -1))
-    return torch.cat((last.unsqueeze(1), x[:, :-1]), dim=1)
+    before = last.unsqueeze(1)
+    return before if x.shape[1] == 1 else torch.cat((before, x[:, :-1]), dim=1)

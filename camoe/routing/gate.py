@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camoe.kernels.linear import linear
+from camoe.kernels.without_autocast import without_autocast
 
 
 class Gate(nn.Module):
@@ -41,7 +42,7 @@ class Gate(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Gate logits [B,T,E] in fp32 (or the parameters' wider type) from hidden vectors [B,T,C]."""
-        with torch.autocast(h.device.type, enabled=False):
+        with without_autocast(h.device.type):
             hidden = F.gelu(linear(h.to(self.weight_in.dtype), self.weight_in, self.bias_in))
             hidden = hidden.unflatten(-1, (self.n_expert, self.hidden))
             confidence = (hidden * self.weight_out).sum(-1) + self.bias_out
