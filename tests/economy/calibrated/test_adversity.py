@@ -133,8 +133,8 @@ SURVIVAL = hypothesis_settings(
 )
 
 
-@hypothesis_settings(SURVIVAL, max_examples=6)
-@given(configs(), st.lists(MOVES, min_size=2, max_size=4))
+@hypothesis_settings(SURVIVAL, max_examples=4)
+@given(configs(), st.lists(MOVES, min_size=2, max_size=3))
 def test_adversarial_streams(config: CalibratedConfig, moves: list[dict[str, Any]]) -> None:
     survive(config, moves)
 

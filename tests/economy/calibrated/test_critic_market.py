@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,13 +36,14 @@ def informed() -> Belief:
 CONTENT_FREE = {"short_all": constant(-3.0), "long_all": constant(3.0), "random": random_belief()}
 
 
+@cache
 def purses_of(belief: Belief) -> tuple[Tensor, Tensor]:
     """Purses [L] at the end, and the mean score over the second half, when wealth has found the values."""
     config = CalibratedConfig(critic=LogScoringCriticConfig(half_life=50e3, bankrupt_below=0.0, purse_max=1e9))
     config.credit.half_life, config.credit.prior_tokens = 100e3, 100.0
     config.capital.half_life = config.capital.tax_half_life = 20e3
-    market, reports = run(WORLD, config, tokens=200 * 1024, per_update=1024, affinity=belief)
-    scores = torch.stack([report.metrics["critic_score"] for report in reports[100:]])
+    market, reports = run(WORLD, config, tokens=120 * 1024, per_update=1024, affinity=belief)
+    scores = torch.stack([report.metrics["critic_score"] for report in reports[60:]])
     return market.state.purse, scores.mean(0)
 
 
