@@ -53,7 +53,7 @@ def _is_one_row(x: Tensor, weight: Tensor) -> bool:
 
 
 def _row_linear(native: Callable[[bytes], None], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    x, out = x.contiguous(), torch.empty((*x.shape[:-1], len(weight)))
+    x, out = x.contiguous(), torch.empty((*x.shape[:-1], weight.shape[0]))
     pointers = (weight.data_ptr(), x.data_ptr(), 0 if bias is None else bias.contiguous().data_ptr(), out.data_ptr())
     native(struct.pack("3q4P", *weight.shape, torch.get_num_threads(), *pointers))
     return out
