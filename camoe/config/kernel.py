@@ -9,10 +9,15 @@ from camoe.config.setting import setting
 
 @dataclass(kw_only=True)
 class KernelConfig:
-    """Backend of the recurrence, how matrix products are computed, and the device."""
+    """Backend of the recurrence, form of the expert stage, how matrix products are computed, and the device."""
 
     wkv: str = setting(
         "auto", help="backend of the WKV-7 recurrence", options=("auto", "cuda", "native", "chunked", "reference")
+    )
+    dispatch: str = setting(
+        "auto",
+        help="expert stage: one product per expert, or grouped products during which the host never waits",
+        options=("auto", "segments", "grouped"),
     )
     chunk_len: int = setting(16, help="tokens per chunk of the chunked backend", low=1, high=64)
     matmul_precision: str = setting(

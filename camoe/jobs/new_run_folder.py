@@ -24,6 +24,7 @@ def new_run_folder(
         initial_weights=weights_hash(model),
         device=str(placement.device),
         wkv_backend=placement.wkv.name,
+        dispatch=placement.dispatch.name,
         matmul_precision=placement.matmul.name,
         threads=placement.threads,
     )

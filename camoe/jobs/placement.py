@@ -8,20 +8,23 @@ import torch
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.kernel import KernelConfig
+from camoe.kernels.dispatch_choice import choose_dispatch
 from camoe.kernels.matmul_precision import PrecisionChoice, ProductSize, choose_matmul_precision
 from camoe.kernels.wkv7 import BackendChoice, choose_backend
+from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import Choice
 
 
 @dataclass(frozen=True)
 class Placement:
-    """device and its reason; wkv, matmul: who computes the WKV-7 recurrence and float32 products, and why."""
+    """device and its reason; wkv, dispatch, matmul: who computes recurrence, experts and float32 products, and why."""
 
     device: torch.device
     device_reason: str
     threads: int
     threads_reason: str
     wkv: BackendChoice
+    dispatch: BackendChoice
     matmul: PrecisionChoice
 
     def choices(self) -> list[Choice]:
@@ -30,12 +33,21 @@ class Placement:
             Choice("device", str(self.device), self.device_reason),
             Choice("threads", str(self.threads), self.threads_reason),
             Choice("WKV-7", self.wkv.name, self.wkv.reason),
+            Choice("experts run", self.dispatch.name, self.dispatch.reason),
             Choice("fp32 products", self.matmul.name, self.matmul.reason),
         ]
 
+    def apply(self, model: LanguageModel, kernel: KernelConfig) -> None:
+        """Let the model compute by these choices; it lies on the device already."""
+        model.use_wkv_backend(self.wkv.name, kernel.chunk_len, kernel.fast_math)
+        model.use_dispatch(self.dispatch.name)
 
-def place(config: KernelConfig, size: ProductSize) -> Placement:
-    """Choose everything; apply threads and the precision of products, whose most frequent size is `size`."""
+
+def place(config: KernelConfig, run: RunConfig, *, one_token: bool = False) -> Placement:
+    """Choose everything for a job that reads whole micro-batches or, for `one_token`, goes token by token.
+
+    Applies threads and the precision of products.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     available = torch.cuda.is_available()
@@ -45,9 +57,17 @@ def place(config: KernelConfig, size: ProductSize) -> Placement:
     reason = "kernel.device" if config.device != "auto" else f"torch finds {'a' if available else 'no'} CUDA device"
     threads_reason = "kernel.threads" if config.threads else "torch's own choice"
     backend = choose_backend(config.wkv, name, config.fast_math)
-    matmul = choose_matmul_precision(config.matmul_precision, name, size)
+    dispatch = choose_dispatch(config.dispatch, name, run.train.precision, row_widths(run))
+    matmul = choose_matmul_precision(config.matmul_precision, name, product_size(run, one_token=one_token))
     torch.set_float32_matmul_precision(matmul.name)
-    return Placement(torch.device(name), reason, torch.get_num_threads(), threads_reason, backend, matmul)
+    return Placement(torch.device(name), reason, torch.get_num_threads(), threads_reason, backend, dispatch, matmul)
+
+
+def row_widths(run: RunConfig) -> tuple[int, ...]:
+    """Widths of the rows that grouped products read and write."""
+    model, experts = run.model, run.experts
+    widths = (model.n_embd, experts.hidden_ratio * model.n_embd)
+    return (*widths, model.prefix_len * model.low_rank) if experts.transformer_prefix else widths
 
 
 def product_size(run: RunConfig, *, one_token: bool = False) -> ProductSize:

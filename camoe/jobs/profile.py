@@ -12,7 +12,7 @@ from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
 from camoe.data.preparation import prepare
 from camoe.jobs.new_run_folder import new_run_folder
-from camoe.jobs.placement import Placement, place, product_size
+from camoe.jobs.placement import Placement, place
 from camoe.model.cost import RoomCost, room_costs
 from camoe.model.language_model import LanguageModel
 from camoe.profiling.memory_estimate import estimate_memory
@@ -30,7 +30,7 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     """Print the report; with job.steps above 0, train that many steps for it and keep report and trace in a folder."""
     if config.resume is not None:
         raise ConfigError("resume: job profile begins with fresh weights; leave out resume")
-    placement, console = place(config.kernel, product_size(config)), Console()
+    placement, console = place(config.kernel, config), Console()
     with torch.device("meta"):
         costs = room_costs(LanguageModel(config))
     estimate = estimate_memory(config, placement.wkv.name)
@@ -63,7 +63,7 @@ def _trainer(config: RunConfig, command: CommandRecord, placement: Placement) ->
     corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
     model = LanguageModel(config).to(placement.device)
-    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len, config.kernel.fast_math)
+    placement.apply(model, config.kernel)
     folder = new_run_folder(config, command, corpus, model, placement)
     display = ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file)
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)

@@ -17,7 +17,7 @@ from camoe.data.preparation import prepare
 from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
-from camoe.jobs.placement import place, product_size
+from camoe.jobs.placement import place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.trained_run import refuse_other_text
 from camoe.model.compilation import compile_time_mix
@@ -54,12 +54,12 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
         print(f"{folder.path} is finished; nothing to go on with")
         return
     kernel = config.kernel if folder is None else kernel_as_begun(config.kernel, folder)
-    placement = place(kernel, product_size(config))
+    placement = place(kernel, config)
     Tracker.check(config.tracking)
     corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
     model = LanguageModel(config).to(placement.device)
-    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len, config.kernel.fast_math)
+    placement.apply(model, config.kernel)
     if config.kernel.compile == "time_mix":
         compile_time_mix(model)
     if folder is None:

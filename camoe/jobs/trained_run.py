@@ -12,7 +12,7 @@ from camoe.config.signature import result_settings
 from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
 from camoe.jobs.foreign_settings import refuse_foreign
-from camoe.jobs.placement import Placement, place, product_size
+from camoe.jobs.placement import Placement, place
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.run_folder import RunFolder
 from camoe.training.checkpoint import CheckpointStore
@@ -56,11 +56,11 @@ def open_trained_run(config: RunConfig, command: CommandRecord) -> TrainedRun:
     saved = newest_model(CheckpointStore(folder.checkpoints))
     if saved.settings != result_settings(run):
         raise ConfigError(f"{folder.config_file}: not the configuration that the run's checkpoint was made with")
-    placement = place(config.kernel, product_size(run, one_token=config.job.name == "generate"))
+    placement = place(config.kernel, run, one_token=config.job.name == "generate")
     corpus = prepare(run.data, run.tokenizer)
     refuse_other_text(folder, corpus)
     model = LanguageModel(run).to(placement.device)
-    model.use_wkv_backend(placement.wkv.name, config.kernel.chunk_len, config.kernel.fast_math)
+    placement.apply(model, config.kernel)
     model.load_state_dict(saved.state)
     return TrainedRun(folder, run, corpus, saved.step, model, placement)
 

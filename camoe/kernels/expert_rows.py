@@ -14,9 +14,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def rows_of_tokens(h: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
-    """Rows [n*K,C], row j being h[tokens[j]], from h [n,C]; places [n,K] says in which rows each token lies."""
-    rows: Tensor = _RowsOfTokens.apply(h, tokens, places)
+def rows_of_tokens(h: Tensor, tokens: Tensor, places: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Rows [n*K,C], row j being h[tokens[j]], from h [n,C]; places [n,K] says in which rows each token lies.
+
+    There may be more rows; what no place names gets no gradient back, nor do places that are not `valid` [n,K].
+    """
+    rows: Tensor = _RowsOfTokens.apply(h, tokens, places, valid)
     return rows
 
 
@@ -32,15 +35,16 @@ def weighted_sum_of_rows(rows: Tensor, weights: Tensor, tokens: Tensor, places: 
 
 class _RowsOfTokens(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, h: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
+    def forward(ctx: Any, h: Tensor, tokens: Tensor, places: Tensor, valid: Tensor | None) -> Tensor:
+        ctx.save_for_backward(places, valid)
         return h.index_select(0, tokens)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (places,) = ctx.saved_tensors
-        return F.embedding_bag(places, grad.contiguous(), mode="sum"), None, None
+        places, valid = ctx.saved_tensors
+        counted = None if valid is None else valid.to(grad.dtype)
+        return F.embedding_bag(places, grad.contiguous(), per_sample_weights=counted, mode="sum"), None, None, None
 
 
 class _WeightedSumOfRows(torch.autograd.Function):
@@ -58,5 +62,5 @@ class _WeightedSumOfRows(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             by_row = torch.linalg.vecdot(grads, rows)
             grad_weights = by_row[places]
-        weight_of_row = weights.flatten().new_empty(tokens.shape).scatter_(0, places.flatten(), weights.flatten())
+        weight_of_row = weights.new_zeros(tokens.shape).scatter_(0, places.flatten(), weights.flatten())
         return grads.mul_(weight_of_row[:, None]), grad_weights, None, None

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.linear import Linear
 from camoe.model.derived_weights import DerivedWeights
 from camoe.model.prefix_map import PrefixMap
@@ -36,11 +37,14 @@ class LinearStateBridge(nn.Module):
         nn.init.trunc_normal_(self.position, std=0.02)
         self._map = DerivedWeights[PrefixMap]()
 
-    def forward(self, h: Tensor, readout: Tensor) -> Tensor:
-        """Low-rank rows [n,P,r] of n tokens from their hidden vectors and state readouts, both [n,C]."""
+    def forward(self, h: Tensor, readout: Tensor, groups: RowGroups | None = None) -> Tensor:
+        """Low-rank rows [n,P,r] of n tokens from their hidden vectors and state readouts, both [n,C].
+
+        With `groups`, one only, both products leave out the rows behind it; those of the result mean nothing.
+        """
         joined = torch.cat((h, self.readout_norm(readout.to(h.dtype))), dim=-1)
-        feature = F.gelu(self.feature_norm(self.compress(joined)))
-        return self.to_low(feature).unflatten(-1, (self.prefix_len, self.low_rank))
+        feature = F.gelu(self.feature_norm(_product(self.compress, joined, groups)))
+        return _product(self.to_low, feature, groups).unflatten(-1, (self.prefix_len, self.low_rank))
 
     def prefix_map(self) -> PrefixMap:
         """The map from low-rank rows to the prefix; where nobody asks for its gradients the last one serves again."""
@@ -56,6 +60,10 @@ class LinearStateBridge(nn.Module):
     def flops_per_token(self) -> int:
         """Forward floating-point operations for one token."""
         return 2 * (self.compress.weight.numel() + self.to_low.weight.numel())
+
+
+def _product(layer: nn.Linear, x: Tensor, groups: RowGroups | None) -> Tensor:
+    return layer(x) if groups is None else groups.linear(x, [layer.weight])
 
 
 @dataclass(frozen=True)

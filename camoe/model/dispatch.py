@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from camoe.kernels.expert_rows import rows_of_tokens, weighted_sum_of_rows
+from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.without_autocast import without_autocast
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.prefix_map import PrefixMap
@@ -19,12 +20,13 @@ class TokenInputs:
     """What the n tokens of a layer bring to its experts.
 
     h, previous: [n,C] hidden vectors and those of the tokens before. make_low: maps token indices [m] to low-rank rows
-    [m,P,r]. prefix_map: how rows become the prefix. Both None where no expert of the mix needs a prefix.
+    [m,P,r]; of one group of them only where it is given one. prefix_map: how rows become the prefix. Both None where no
+    expert of the mix needs a prefix.
     """
 
     h: Tensor
     previous: Tensor
-    make_low: Callable[[Tensor], Tensor] | None = None
+    make_low: Callable[[Tensor, RowGroups | None], Tensor] | None = None
     prefix_map: PrefixMap | None = None
 
 
@@ -75,7 +77,7 @@ def _run_for_one_token(serving: Sequence[Expert], weights: Tensor, inputs: Token
     """`run_experts` for a single token without gradients, the step of generation: nothing to sort."""
     low = None
     if inputs.make_low is not None and any(expert.needs_prefix for expert in serving):
-        low = inputs.make_low(torch.zeros(1, dtype=torch.int64, device=weights.device))
+        low = inputs.make_low(torch.zeros(1, dtype=torch.int64, device=weights.device), None)
     context = ExpertContext(inputs.previous, low, inputs.prefix_map)
     outputs = torch.cat([expert(inputs.h, context) for expert in serving])
     with without_autocast(weights.device.type):
@@ -92,11 +94,11 @@ class _LowRowsOfTokens:
         # The only such expert's tokens rise already.
         self.row_of_token: Tensor | None = None
         if len(wanted) == 1:
-            self.rows = inputs.make_low(wanted[0])
+            self.rows = inputs.make_low(wanted[0], None)
             return
         chosen = torch.zeros(len(inputs.h), dtype=torch.bool, device=inputs.h.device)
         chosen[torch.cat(wanted)] = True
-        self.rows = inputs.make_low(chosen.nonzero().squeeze(1))
+        self.rows = inputs.make_low(chosen.nonzero().squeeze(1), None)
         self.row_of_token = chosen.cumsum(0) - 1
 
     def of(self, tokens: Tensor) -> Tensor:

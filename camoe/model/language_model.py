@@ -120,6 +120,12 @@ class LanguageModel(nn.Module):
         """The layer's market state as bidders see it."""
         return self.market.quote(layer) if self.market.bidding else self.market.resting_quote(layer)
 
+    def use_dispatch(self, form: str) -> None:
+        """Choose how every layer's expert stage runs."""
+        for block in self.blocks:
+            mixture: Any = block.mixture
+            mixture.dispatch = form
+
     def use_wkv_backend(self, backend: str, chunk_len: int, fast_math: bool = False) -> None:
         """Choose how every layer computes the WKV-7 recurrence."""
         for block in self.blocks:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camoe.kernels.grouped_products import RowGroups
 from camoe.model.prefix_attention import attend
 from camoe.model.prefix_map import PrefixMap
 
@@ -37,9 +39,15 @@ def prefix_factors(prefix_map: PrefixMap, key: Tensor, value: Tensor, size: int)
 
 def attend_by_factors(query: Tensor, low: Tensor, prefix_map: PrefixMap, factors: PrefixFactors) -> Tensor:
     """Attended values [n,C] of queries [n,C] and rows low [n,P,r]."""
-    projected = torch.bmm(_by_head(query, factors.key.shape[1]), factors.key)
-    mixed = attend(projected.transpose(0, 1), low, prefix_map).transpose(0, 1)
-    return torch.baddbmm(factors.value_bias, mixed, factors.value.mT).transpose(0, 1).reshape(query.shape)
+    return _outputs(attend(_projected(query, factors), low, prefix_map), factors)
+
+
+def attend_by_groups(
+    query: Tensor, low: Tensor, prefix_map: PrefixMap, factors: Sequence[PrefixFactors], groups: RowGroups
+) -> Tensor:
+    """The same with factors of its own for each group of queries; the small products run for every group on all."""
+    mixed = attend(groups.select([_projected(query, each) for each in factors]), low, prefix_map)
+    return groups.select([_outputs(mixed, each) for each in factors])
 
 
 def attend_absorbed(query: Tensor, low: Tensor, prefix_map: PrefixMap, key: Tensor, value: Tensor, size: int) -> Tensor:
@@ -50,6 +58,17 @@ def attend_absorbed(query: Tensor, low: Tensor, prefix_map: PrefixMap, key: Tens
     bias = F.linear(prefix_map.basis[:, -1], value).view(-1, 1, size)
     out = torch.baddbmm(bias, mixed @ basis.T, value.unflatten(0, (-1, size)).mT)
     return out.transpose(0, 1).reshape(query.shape)
+
+
+def _projected(query: Tensor, factors: PrefixFactors) -> Tensor:
+    """Queries [n,C] through their heads' key factors: [n,H,r+P]."""
+    return torch.bmm(_by_head(query, factors.key.shape[1]), factors.key).transpose(0, 1)
+
+
+def _outputs(mixed: Tensor, factors: PrefixFactors) -> Tensor:
+    """Attended values [n,C] from coefficients over the basis [n,H,r+P]."""
+    out = torch.baddbmm(factors.value_bias, mixed.transpose(0, 1), factors.value.mT)
+    return out.transpose(0, 1).reshape(len(mixed), out.shape[0] * out.shape[2])
 
 
 def _by_head(x: Tensor, size: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from camoe.config.economy import EconomyConfig, critic_of
@@ -10,10 +12,12 @@ from camoe.config.model import ModelConfig
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import Critic
 from camoe.economy.layer_quote import LayerQuote
-from camoe.model.bridge import OpenBridge
+from camoe.kernels.grouped_products import RowGroups
+from camoe.model.bridge import LinearStateBridge, OpenBridge
 from camoe.model.dispatch import TokenInputs, run_experts
 from camoe.model.experts.build import build_experts
 from camoe.model.experts.expert import Expert
+from camoe.model.grouped_dispatch import run_experts_grouped
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.routing.build import build_router
@@ -21,7 +25,10 @@ from camoe.routing.election_terms import LayerTerms
 
 
 class Mixture(nn.Module):
-    """E heterogeneous experts, a router and, where the economy has money, a critic."""
+    """E heterogeneous experts, a router and, where the economy has money, a critic.
+
+    `dispatch`, segments or grouped, is the form in which the experts run.
+    """
 
     def __init__(
         self,
@@ -33,6 +40,7 @@ class Mixture(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
+        self.dispatch = "segments"
         name = f"blocks.{layer_id}.mixture"
         self.experts = nn.ModuleList(build_experts(layer_id, model, experts, seed=seed, name=f"{name}.experts"))
         with seeded(seed, f"{name}.router"):
@@ -62,16 +70,20 @@ class Mixture(nn.Module):
         flat_h, flat_readout = h.flatten(0, 1), readout.flatten(0, 1)
         inputs = TokenInputs(flat_h, previous.flatten(0, 1))
         if bridge is not None:
-            inputs = TokenInputs(
-                flat_h,
-                previous.flatten(0, 1),
-                lambda tokens: bridge.bridge(flat_h.index_select(0, tokens), flat_readout.index_select(0, tokens)),
-                bridge.prefix_map,
-            )
+            make_low = partial(_low_rows, bridge.bridge, flat_h, flat_readout)
+            inputs = TokenInputs(flat_h, inputs.previous, make_low, bridge.prefix_map)
         winners, weights = decision.experts.flatten(0, 1), decision.weights.flatten(0, 1)
-        mixed = run_experts(self.expert_list(), winners, weights, inputs)
+        run = run_experts_grouped if self.dispatch == "grouped" else run_experts
+        mixed = run(self.expert_list(), winners, weights, inputs)
         return mixed.unflatten(0, h.shape[:2]), LayerRouting(decision, opinion)
 
     def expert_list(self) -> list[Expert]:
         """The experts as their own type, RWKV experts first."""
         return list(self.experts)  # type: ignore[arg-type]
+
+
+def _low_rows(
+    bridge: LinearStateBridge, h: Tensor, readout: Tensor, tokens: Tensor, groups: RowGroups | None
+) -> Tensor:
+    """Low-rank rows of some tokens."""
+    return bridge(h.index_select(0, tokens), readout.index_select(0, tokens), groups)

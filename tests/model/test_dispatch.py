@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from camoe.kernels.grouped_products import RowGroups
 from camoe.model.bridge import LinearStateBridge
 from camoe.model.dispatch import TokenInputs, plan_dispatch, run_experts
 from camoe.model.experts.expert import Expert, ExpertContext
@@ -24,7 +25,7 @@ def _mix(n_rwkv: int, n_transformer: int) -> list[Expert]:
 
 
 def _inputs(h: Tensor, previous: Tensor, readout: Tensor, bridge: LinearStateBridge) -> TokenInputs:
-    return TokenInputs(h, previous, lambda tokens: bridge(h[tokens], readout[tokens]), bridge.prefix_map())
+    return TokenInputs(h, previous, lambda tokens, _: bridge(h[tokens], readout[tokens]), bridge.prefix_map())
 
 
 def _dense(
@@ -112,9 +113,9 @@ def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
     h = torch.randn(5, C, dtype=torch.float64)
     winners = torch.tensor([[1, 2], [0, 1], [2, 1], [0, 2], [1, 2]])
 
-    def make_low(tokens: Tensor) -> Tensor:
+    def make_low(tokens: Tensor, groups: RowGroups | None) -> Tensor:
         asked.append(tokens.tolist())
-        return bridge(h[tokens], h[tokens])
+        return bridge(h[tokens], h[tokens], groups)
 
     run_experts(experts, winners, torch.rand(5, 2), TokenInputs(h, h, make_low, bridge.prefix_map()))
     assert asked == [[0, 1, 2, 3, 4]]

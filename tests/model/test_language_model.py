@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from camoe.config.run import RunConfig
+from camoe.kernels.grouped_products import RowGroups
 from camoe.model.language_model import LanguageModel
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
@@ -63,10 +64,10 @@ def test_the_language_model_loss_reaches_the_state_through_the_bridge() -> None:
     captured = []
     original = model.bridge.forward
 
-    def watched(h: torch.Tensor, readout: torch.Tensor) -> torch.Tensor:
+    def watched(h: torch.Tensor, readout: torch.Tensor, groups: RowGroups | None) -> torch.Tensor:
         readout.retain_grad()
         captured.append(readout)
-        return original(h, readout)
+        return original(h, readout, groups)
 
     model.bridge.forward = watched
     compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:])).terms[0].value.backward()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor, nn
 
+from camoe.kernels.grouped_products import RowGroups
 from camoe.model.prefix_map import PrefixMap
 
 
@@ -32,6 +35,14 @@ class Expert(nn.Module, ABC):
     @abstractmethod
     def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
         """Outputs [n,C] for the n tokens served."""
+
+    @classmethod
+    def forward_grouped(cls, experts: Sequence[Self], h: Tensor, context: ExpertContext, groups: RowGroups) -> Tensor:
+        """Outputs [rows,C] of rows that belong to these experts, a group each; zero where a row belongs to none.
+
+        This form is right for every kind and slow: every expert runs on every row.
+        """
+        return groups.keep(groups.select([expert(h, context) for expert in experts]))
 
     @property
     def num_params(self) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from camoe.kernels.squared_relu import squared_relu_network
+from camoe.kernels.grouped_products import RowGroups
+from camoe.kernels.squared_relu import grouped_squared_relu_network, squared_relu_network
 from camoe.model import initialization as init
 from camoe.model.experts.expert import Expert, ExpertContext
 
@@ -43,6 +46,15 @@ class RwkvFeedForward(Expert):
         if self.x_k is not None:
             h = torch.lerp(h, context.previous.to(h.dtype), self.x_k.flatten().to(h.dtype))
         return squared_relu_network(h, self.key.weight, self.value.weight)
+
+    @classmethod
+    def forward_grouped(cls, experts: Sequence[Self], h: Tensor, context: ExpertContext, groups: RowGroups) -> Tensor:
+        """All experts' rows [rows,C] in one product per matrix."""
+        ratios = [expert.x_k.flatten() for expert in experts if expert.x_k is not None]
+        if ratios:
+            h = torch.lerp(h, context.previous.to(h.dtype), groups.spread(ratios).to(h.dtype))
+        keys, values = [expert.key.weight for expert in experts], [expert.value.weight for expert in experts]
+        return grouped_squared_relu_network(h, keys, values, groups)
 
     @property
     def flops_per_token(self) -> int:

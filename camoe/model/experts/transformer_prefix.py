@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.linear import Linear
 from camoe.model.derived_weights import DerivedWeights, wants_gradient
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.initialization import initialize_orthogonal
-from camoe.model.low_rank_prefix import FEW_TOKENS, PrefixFactors, attend_absorbed, attend_by_factors, prefix_factors
+from camoe.model.low_rank_prefix import (
+    FEW_TOKENS,
+    PrefixFactors,
+    attend_absorbed,
+    attend_by_factors,
+    attend_by_groups,
+    prefix_factors,
+)
 from camoe.model.prefix_map import PrefixMap
 
 
@@ -42,6 +51,19 @@ class TransformerPrefix(Expert):
         assert context.prefix_map is not None, "rows come with their map"
         attended = self.attend(self.query(h), context.low, context.prefix_map)
         return self.output(attended) * torch.sigmoid(self.output_gate(h))
+
+    @classmethod
+    def forward_grouped(cls, experts: Sequence[Self], h: Tensor, context: ExpertContext, groups: RowGroups) -> Tensor:
+        """All experts' rows [rows,C] in one product per matrix; what depends on the token alone runs once."""
+        assert context.low is not None, "the mixture gives rows to every expert that needs a prefix"
+        assert context.prefix_map is not None, "rows come with their map"
+        query = groups.linear(h, [expert.query.weight for expert in experts])
+        factors = [expert.factors(context.prefix_map, query.dtype) for expert in experts]
+        attended = attend_by_groups(query, context.low, context.prefix_map, factors, groups)
+        output = groups.linear(attended, [expert.output.weight for expert in experts])
+        bias = groups.spread([expert.output_gate.bias for expert in experts])
+        gate = groups.linear(h, [expert.output_gate.weight for expert in experts]) + bias.to(query.dtype)
+        return output * torch.sigmoid(gate)
 
     def attend(self, query: Tensor, low: Tensor, prefix_map: PrefixMap) -> Tensor:
         """Attended values [n,C] of queries [n,C] and rows low [n,P,r], by the form that is cheapest here."""
