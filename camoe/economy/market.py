@@ -173,6 +173,7 @@ class CalibratedMarket(Market):
     def __init__(self, config: CalibratedConfig, state: CalibratedState) -> None:
         super().__init__()
         self.config, self.state = config, state
+        self._quotes = quoting.Quotes(config, state)
         credit = config.credit
         if credit.kind in AUDITED_CREDITS and credit.share:
             kind = "replacement" if credit.kind == "replacement_audit" else credit.kind
@@ -181,10 +182,10 @@ class CalibratedMarket(Market):
         self.needs_weight_credit = credit.kind == "gradient"
 
     def quote(self, layer: int) -> LayerQuote:
-        return quoting.quote(self.config, self.state, layer)
+        return self._quotes.of(layer)
 
     def resting_quote(self, layer: int) -> LayerQuote:
-        return quoting.quote(self.config, self.state, layer).at_rest()
+        return self._quotes.of(layer).at_rest()
 
     def open_window(self) -> Window:
         return CalibratedWindow(self.config, self.state)

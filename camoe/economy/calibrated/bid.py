@@ -58,7 +58,7 @@ class CalibratedQuote:
 
     def toll(self) -> Tensor:
         """lambda_e + mu kappa_e, [E]."""
-        return self.tolls.to(torch.float32)
+        return self.tolls
 
     def at_rest(self) -> CalibratedQuote:
         """The same without bias and tolls: only the space of bids and the unit of noise are left."""
@@ -67,4 +67,4 @@ class CalibratedQuote:
 
     def noise_std(self, default: float) -> Tensor | float:
         """sigma_r s_z, []; the router's own sigma_r as it is while nothing is known of s_z."""
-        return torch.where(self.gate_deviation > 0, default * self.gate_deviation, default).to(torch.float32)
+        return torch.where(self.gate_deviation > 0, default * self.gate_deviation, default)

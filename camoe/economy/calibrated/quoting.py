@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from camoe.config.calibrated import CalibratedConfig
@@ -10,21 +11,51 @@ from camoe.economy.calibrated.bid import CalibratedQuote
 from camoe.economy.calibrated.state import CalibratedState
 
 
-def quote(config: CalibratedConfig, state: CalibratedState, layer: int) -> CalibratedQuote:
-    """What one layer's election needs to know."""
-    share = placebo.quoted_share(config.placebo, state)[layer]
-    applied = placebo.applied(config.placebo, state)
-    return CalibratedQuote(
-        wealth=applied * state.alpha[layer] * (share * state.n_expert).log(),
-        subsidy=applied * ventures.subsidy(config.ventures, state)[layer],
-        tolls=tolls(state)[layer],
-        gate_deviation=state.gate_deviation()[layer],
-        difficulty_mean=state.difficulty_mean()[layer],
-        difficulty_deviation=state.difficulty_deviation()[layer],
-        difficulty_weight=config.bid.difficulty_weight,
-        bias_max=config.bid.bias_max,
-        space=config.bid.space,
-    )
+class Quotes:
+    """The quotes of all layers, computed once for every change of the state: tokens are generated one by one."""
+
+    def __init__(self, config: CalibratedConfig, state: CalibratedState) -> None:
+        self.config, self.state = config, state
+        self._seen: list[tuple[Tensor, int]] = []
+        self._quotes: list[CalibratedQuote] = []
+
+    def of(self, layer: int) -> CalibratedQuote:
+        """What one layer's election needs to know."""
+        buffers = list(self.state.buffers())
+        fresh = len(self._seen) == len(buffers) and all(
+            buffer is seen and buffer._version == version
+            for buffer, (seen, version) in zip(buffers, self._seen, strict=True)
+        )
+        if not fresh:
+            # usable in training also when first asked for while generating
+            with torch.inference_mode(False), torch.no_grad():
+                self._quotes = quotes(self.config, self.state)
+            self._seen = [(buffer, buffer._version) for buffer in buffers]
+        return self._quotes[layer]
+
+
+def quotes(config: CalibratedConfig, state: CalibratedState) -> list[CalibratedQuote]:
+    """What every layer's election needs to know, in float32 as gates are."""
+    share, applied = placebo.quoted_share(config.placebo, state), placebo.applied(config.placebo, state)
+    columns = {
+        "wealth": applied * state.alpha.unsqueeze(-1) * (share * state.n_expert).log(),
+        "subsidy": applied * ventures.subsidy(config.ventures, state),
+        "tolls": tolls(state),
+        "gate_deviation": state.gate_deviation(),
+        "difficulty_mean": state.difficulty_mean(),
+        "difficulty_deviation": state.difficulty_deviation(),
+    }
+    in_float32 = {name: column.float() for name, column in columns.items()}
+    bid = config.bid
+    return [
+        CalibratedQuote(
+            **{name: column[layer] for name, column in in_float32.items()},
+            difficulty_weight=bid.difficulty_weight,
+            bias_max=bid.bias_max,
+            space=bid.space,
+        )
+        for layer in range(state.n_layer)
+    ]
 
 
 def tolls(state: CalibratedState) -> Tensor:

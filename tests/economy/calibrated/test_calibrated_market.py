@@ -75,6 +75,32 @@ def test_measured_credit_counts_what_was_served() -> None:
         assert (found.bid.item(), found.price.item()) == (pytest.approx(bid), pytest.approx(paid))
 
 
+def test_quotes_follow_every_change_of_the_state() -> None:
+    """Edited in place, restored, moved: never a stale quote; and one made in inference mode serves training."""
+    asked = market_of(CalibratedConfig(), WORLD)
+    asked.state.gate_std.fill_(1.0)
+    asked.state.tokens.fill_(1.0)
+    with torch.inference_mode():
+        assert asked.quote(0) is asked.quote(0)
+    gate = torch.zeros(1, 1, 4, requires_grad=True)
+
+    def bias() -> Tensor:
+        return asked.quote(1).bias(gate, None)[0, 0].detach().clone()
+
+    (gate * asked.quote(1).bias(gate.detach(), None)).sum().backward()
+    assert not bias().any()
+    asked.state.capital[1, 0] = 4.0
+    rich = bias()
+    assert rich[0] > 0
+    saved = {name: value.clone() if isinstance(value, Tensor) else value for name, value in asked.state_dict().items()}
+    asked.state.alpha.mul_(0.5)
+    assert bias()[0] == pytest.approx(rich[0].item() / 2)
+    asked.load_state_dict(saved)
+    assert torch.equal(bias(), rich)
+    moved = market_of(CalibratedConfig(), WORLD).to("meta")
+    assert moved.quote(0).toll().device.type == "meta"
+
+
 class NoHostSync(TorchDispatchMode):
     """Refuses what would make the host wait for the device."""
 
