@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ def test_a_stopped_run_goes_on_to_the_same_records(finished: Path, text: Path, t
     assert process.wait(60) == 128 + number
     assert json.loads((folder / "status.json").read_text())["state"] == "killed"
     _finish_and_compare(folder, tmp_path, finished)
+
+
+@pytest.mark.slow
+def test_a_run_in_bf16_goes_on_to_the_same_records_and_evaluates_in_bf16(text: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    overrides = [*SMALL, f"data.path={text}", "train.precision=bf16", "train.recompute=time_mix"]
+    result = run(whole, *overrides)
+    assert result.returncode == 0, result.stderr
+    assert "bfloat16" in result.stdout
+    process = subprocess.Popen(command(*overrides), cwd=broken, stdout=subprocess.DEVNULL)
+    folder = _wait_for_records(broken, process, 3)
+    process.kill()
+    process.wait(60)
+    _finish_and_compare(folder, broken, whole)
+    result = run(whole, "job=evaluate", f"job.run={run_folder(whole)}")
+    assert f"{records(run_folder(whole))[-1]['final/bpb']:.4f} bits per byte" in result.stdout
+    assert "computed in bf16" in result.stdout
 
 
 @pytest.mark.parametrize("after_records", [1, 3, 7])
@@ -143,6 +163,14 @@ def test_a_finished_run_has_nothing_to_go_on_with(finished: Path) -> None:
     assert result.returncode == 0
     assert "is finished" in result.stdout
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_an_optimiser_without_its_library_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = run(tmp_path, "optimizer=adamw8bit")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "bitsandbytes" in result.stderr
+    assert "optimizer=adamw" in result.stderr
 
 
 @pytest.mark.parametrize("wrong", ["train.ctx_len=1000000", "tracking=mlflow tracking.uri=sqlite:////nowhere/x.db"])
