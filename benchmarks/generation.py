@@ -14,7 +14,7 @@ from benchmarks.sample import Contestant, Sample
 from benchmarks.session import Session
 from benchmarks.whole_step import TINY
 from benchmarks.workload import StepShape, build_model
-from camoe.inference.generation import Sampling, next_token
+from camoe.inference.generation import Sampling, next_token, token_by_token
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 
@@ -68,10 +68,10 @@ def carried_token(model: LanguageModel, context: Tensor) -> Contestant:
     with torch.no_grad():
         logits, state = model(context)
 
-    @torch.no_grad()
     def token() -> Tensor:
-        chosen = next_token(logits[:, -1], Sampling(temperature=0.0), generator)
-        return model(chosen[:, None], state)[0]
+        with token_by_token(model):
+            chosen = next_token(logits[:, -1], Sampling(temperature=0.0), generator)
+            return model(chosen[:, None], state)[0]
 
     return token
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +52,22 @@ def _likeliest(probability: Tensor, mass: float) -> tuple[Tensor, Tensor]:
     return probability.sort(dim=-1, descending=True)
 
 
-@torch.inference_mode()
+@contextmanager
+def token_by_token(model: LanguageModel) -> Iterator[None]:
+    """The fastest setting for single tokens: no gradients and, where all is float32, no oneDNN.
+
+    Its GELU of one row takes three times as long as torch's own.
+    """
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.enabled
+    onednn.enabled = before and model.precision != "fp32"
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        onednn.enabled = before
+
+
 def generate(
     model: LanguageModel,
     prompt: list[int],
@@ -62,12 +80,13 @@ def generate(
     """Up to `n_tokens` ids that continue the prompt; ends before `stop_at` (the document separator)."""
     device = model.emb.weight.device
     generator = torch.Generator(device=device).manual_seed(seed)
-    logits, state = model(torch.tensor([prompt], device=device))
     out: list[int] = []
-    for _ in range(n_tokens):
-        token = next_token(logits[:, -1], sampling, generator)
-        if (value := int(token)) == stop_at:
-            break
-        out.append(value)
-        logits, state = model(token[:, None], state)
+    with token_by_token(model):
+        logits, state = model(torch.tensor([prompt], device=device))
+        for _ in range(n_tokens):
+            token = next_token(logits[:, -1], sampling, generator)
+            if (value := int(token)) == stop_at:
+                break
+            out.append(value)
+            logits, state = model(token[:, None], state)
     return out

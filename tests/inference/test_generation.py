@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from camoe.inference.generation import Sampling, _likeliest, generate, next_token
+from camoe.inference.generation import Sampling, _likeliest, generate, next_token, token_by_token
 from camoe.model.language_model import LanguageModel
 from tests.small_run import small_run
 
@@ -117,3 +117,14 @@ def test_the_seed_alone_decides_and_the_global_generator_is_left_alone(model: La
 
 def test_no_tokens_asked_for(model: LanguageModel) -> None:
     assert generate(model, PROMPT, 0, GREEDY) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_token_by_token_leaves_torch_as_it_was(precision: str) -> None:
+    model, before = _trained(dea=False), torch.backends.mkldnn.enabled
+    model.precision = precision
+    with token_by_token(model):
+        assert not torch.is_grad_enabled()
+        assert torch.backends.mkldnn.enabled == (before and precision == "bf16")
+    assert torch.backends.mkldnn.enabled == before
+    assert torch.is_grad_enabled()
