@@ -18,6 +18,7 @@ from benchmarks.machine import describe
 from benchmarks.report import as_json, as_markdown, cells, screen_table, write_page
 from benchmarks.result import Result
 from benchmarks.session import Session
+from camoe.config.refusal import not_an_option
 from camoe.tracking.provenance import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "performance.md"
@@ -28,7 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["step"]:
         return step.main(given[1:])
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options = parser.parse_args(given)
+    for name in options.rows:
+        if name not in FAMILIES:
+            parser.error(str(not_an_option("ROW", name, tuple(FAMILIES), noun="row")))
     if options.list:
         print("\n".join(f"{name:20} {about(name)}" for name in FAMILIES))
         return 0
@@ -61,7 +66,7 @@ def _write(results: list[Result], machine: dict[str, str], command: str, out: Pa
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", choices=[[], *FAMILIES], help="see --list; all by default")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="see --list; all by default")
     parser.add_argument("--list", action="store_true", help="what each ROW measures")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: tries the machinery")
     parser.add_argument("--repetitions", type=int, default=7, help="of what is cheap to repeat (default 7)")
