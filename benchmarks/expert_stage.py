@@ -65,7 +65,7 @@ def measure(session: Session) -> Iterator[Result]:
                 "products alone": floor_of(record_products(ours)),
                 "masks": partial(_gradients, stage, stage.published),
             }
-            seconds = session.race(contestants)
+            seconds = session.race(contestants, 4)
         yield Result(
             row=ROW,
             what=f"expert stage over its matrix products alone, forward + backward, C{n_embd}, {tokens} tokens, "

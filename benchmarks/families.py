@@ -13,6 +13,7 @@ from benchmarks import (
     settlement,
     start_up,
     tracking,
+    training_cuda,
     whole_step,
     wkv7,
     wkv7_cuda,
@@ -33,6 +34,7 @@ _MODULES = (
     settlement,
     tracking,
     start_up,
+    training_cuda,
 )
 FAMILIES = {module.ROW: module for module in _MODULES}
 

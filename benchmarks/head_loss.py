@@ -74,7 +74,7 @@ def _time(session: Session, size: tuple[int, int, int], gate: str) -> Result:
     with products_of_a_run(size[0], size[1]):
         contestants: dict[str, Contestant] = {form: partial(gradients, f, *inputs) for form, f in FORMS.items()}
         contestants["products alone"] = floor_of(record_products(contestants["ours"]))
-        seconds = session.race(contestants, 3)
+        seconds = session.race(contestants, 2)
     return Result(
         row=ROW,
         what=f"head + cross-entropy, forward + backward, against whole logits, {_name(size)}",

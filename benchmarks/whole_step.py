@@ -74,14 +74,14 @@ def measure(session: Session) -> Iterator[Result]:
 def our_step(model: LanguageModel, shape: StepShape) -> Contestant:
     """A step as the trainer does it, on one batch."""
     config = model.config
-    optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu")
+    optimizer = build_optimizer(config.optimizer, parameter_groups(model), model.device.type)
     phase = PhaseSchedule(config.phase).at(0)
     set_rates(optimizer, config.train.base_lr, phase)
     batch, noise = shape.batches()
     statistics, batches = routing_statistics_of(model), [MicroBatch(batch, ElectionTerms(noise))]
 
     def step() -> None:
-        with shape.precision():
+        with shape.precision(model.device.type):
             train_step(model, optimizer, batches, phase, statistics, grad_clip=config.optimizer.grad_clip)
 
     return step

@@ -85,38 +85,40 @@ class StepShape:
         assert isinstance(config, RunConfig)
         return config
 
-    def batches(self, seed: int = 0) -> tuple[Batch, Tensor]:
+    def batches(self, seed: int = 0, device: torch.device | None = None) -> tuple[Batch, Tensor]:
         """Random tokens, and the noise of the elections [B,L,T,E]."""
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(1, self.vocab, (self.batch, self.ctx + 1), generator=generator)
         config = self.config()
         shape = (self.batch, self.n_layer, self.ctx, config.experts.total)
-        return Batch(tokens[:, :-1], tokens[:, 1:]), torch.randn(shape, generator=generator)
+        noise = torch.randn(shape, generator=generator).to(device)
+        tokens = tokens.to(device)
+        return Batch(tokens[:, :-1], tokens[:, 1:]), noise
 
-    def precision(self) -> AbstractContextManager[None]:
+    def precision(self, device_type: str = "cpu") -> AbstractContextManager[None]:
         """Inside, float32 products are computed as a run of this shape computes them."""
-        return products_of_a_run(self.tokens, self.n_embd)
+        return products_of_a_run(self.tokens, self.n_embd, device_type)
 
 
-def products_of_a_run(tokens: int, width: int) -> AbstractContextManager[None]:
+def products_of_a_run(tokens: int, width: int, device_type: str = "cpu") -> AbstractContextManager[None]:
     """Inside, float32 products are computed as a run chooses for so many tokens and channels; torch's way otherwise."""
-    return matmul_precision(_chosen_precision(tokens, width))
+    return matmul_precision(_chosen_precision(tokens, width, device_type))
 
 
 @functools.cache
-def _chosen_precision(tokens: int, width: int) -> str:
-    return choose_matmul_precision("auto", "cpu", ProductSize(tokens, width)).name
+def _chosen_precision(tokens: int, width: int, device_type: str) -> str:
+    return choose_matmul_precision("auto", device_type, ProductSize(tokens, width)).name
 
 
-def build_model(config: RunConfig) -> LanguageModel:
+def build_model(config: RunConfig, device_type: str = "cpu") -> LanguageModel:
     """A model on its fastest backend whose every part lives: a fresh one has matrices of zeros, which hide errors."""
     model = LanguageModel(config)
     if config.kernel.compile == "time_mix":
         compile_time_mix(model)
-    model.use_wkv_backend(choose_backend("auto", "cpu").name, config.kernel.chunk_len)
+    model.use_wkv_backend(choose_backend("auto", device_type).name, config.kernel.chunk_len)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
             if not parameter.any():
                 parameter.copy_(0.3 * parameter.shape[-1] ** -0.5 * torch.randn(parameter.shape, generator=generator))
-    return model
+    return model.to(device_type)

@@ -11,6 +11,9 @@ import torch
 from benchmarks import head_loss, prefix_attention, published_layers
 from benchmarks.families import FAMILIES, about, run_family
 from benchmarks.session import Session
+from benchmarks.training_cuda import share_of_peak
+from benchmarks.whole_step import TINY
+from benchmarks.workload import build_model
 from camoe.economy.market import CapitalMarket
 from camoe.economy.market_report import MarketReport
 from camoe.kernels.wkv7 import wkv7
@@ -102,3 +105,11 @@ def test_a_wrong_answer_fails_the_gate(
     assert last.verdict == "failed"
     assert last.reason
     assert not any(result.figures for result in before)
+
+
+def test_the_share_of_the_peak_is_that_of_the_active_flops() -> None:
+    model = build_model(TINY.config())
+    share, seconds = share_of_peak(model, TINY, repetitions=2, side=64)
+    assert seconds.low > 0
+    assert 0 < share.median < 1
+    assert share.values[0] * seconds.values[0] == pytest.approx(share.values[1] * seconds.values[1])
