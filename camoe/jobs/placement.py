@@ -11,6 +11,7 @@ from camoe.config.kernel import KernelConfig
 from camoe.kernels.dispatch_choice import choose_dispatch
 from camoe.kernels.matmul_precision import PrecisionChoice, ProductSize, choose_matmul_precision
 from camoe.kernels.wkv7 import BackendChoice, choose_backend
+from camoe.model.compilation import compile_time_mix
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import Choice
 
@@ -61,6 +62,15 @@ def place(config: KernelConfig, run: RunConfig, *, one_token: bool = False) -> P
     matmul = choose_matmul_precision(config.matmul_precision, name, product_size(run, one_token=one_token))
     torch.set_float32_matmul_precision(matmul.name)
     return Placement(torch.device(name), reason, torch.get_num_threads(), threads_reason, backend, dispatch, matmul)
+
+
+def model_to_train(config: RunConfig, placement: Placement) -> LanguageModel:
+    """A fresh model where it will be trained, compiled where kernel.compile asks for it."""
+    model = LanguageModel(config).to(placement.device)
+    placement.apply(model, config.kernel)
+    if config.kernel.compile == "time_mix":
+        compile_time_mix(model)
+    return model
 
 
 def row_widths(run: RunConfig) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
 from camoe.data.preparation import prepare
 from camoe.jobs.new_run_folder import new_run_folder
-from camoe.jobs.placement import Placement, place
+from camoe.jobs.placement import Placement, model_to_train, place
 from camoe.model.cost import RoomCost, room_costs
 from camoe.model.language_model import LanguageModel
 from camoe.profiling.memory_estimate import estimate_memory
@@ -62,8 +62,7 @@ def _trainer(config: RunConfig, command: CommandRecord, placement: Placement) ->
     config = replace(config, name=f"{config.name}-profile", tracking=replace(config.tracking, mlflow=False))
     corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
-    model = LanguageModel(config).to(placement.device)
-    placement.apply(model, config.kernel)
+    model = model_to_train(config, placement)
     folder = new_run_folder(config, command, corpus, model, placement)
     display = ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file)
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)

@@ -17,11 +17,9 @@ from camoe.data.preparation import prepare
 from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
-from camoe.jobs.placement import place
+from camoe.jobs.placement import model_to_train, place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.trained_run import refuse_other_text
-from camoe.model.compilation import compile_time_mix
-from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
@@ -58,10 +56,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
     Tracker.check(config.tracking)
     corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
-    model = LanguageModel(config).to(placement.device)
-    placement.apply(model, config.kernel)
-    if config.kernel.compile == "time_mix":
-        compile_time_mix(model)
+    model = model_to_train(config, placement)
     if folder is None:
         folder = new_run_folder(config, command, corpus, model, placement)
     else:

@@ -19,8 +19,8 @@ def labelled(model: LanguageModel) -> Iterator[None]:
     """Inside, every public method of every part of the model runs in its room."""
     with ExitStack() as undo:
         for name, module, method in _methods(model):
-            module.__dict__[method] = _in_room(name, getattr(module, method))
-            undo.callback(module.__dict__.pop, method)
+            undo.callback(_put_back, module, method, vars(module).get(method))
+            vars(module)[method] = _in_room(name, getattr(module, method))
         yield
 
 
@@ -30,6 +30,13 @@ def _methods(model: LanguageModel) -> Iterator[tuple[str, nn.Module, str]]:
     yield "head_loss", model, "logits"
     for name, module in room_modules(model):
         yield from ((name, module, method) for method in _public_methods(type(module)))
+
+
+def _put_back(module: nn.Module, method: str, own: Callable[..., Any] | None) -> None:
+    """`own`: the method that the module itself had, a compiled one; None where it has its class's."""
+    vars(module).pop(method)
+    if own is not None:
+        vars(module)[method] = own
 
 
 def _in_room(name: str, method: Callable[..., Any]) -> Callable[..., Any]:

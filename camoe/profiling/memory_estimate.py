@@ -7,8 +7,8 @@ memory; more blocks repeat the second one. Three moments can need most:
     the last block     every block's activations are kept, and its own backward pass runs (after recomputing it)
     the first block    its activations are the last ones left, the gradients of all other blocks are there
 
-What runs is the model's own code, so whatever it keeps or recomputes is what is counted. It runs as on a CPU: in place
-of the WKV-7 kernel for CUDA, which keeps the same tensors, the one for CPUs is asked.
+What runs is the model's own code, so whatever it keeps or recomputes is what is counted. It runs as on a
+CPU and uncompiled: in place of the WKV-7 kernel for CUDA, which keeps the same tensors, the one for CPUs is asked.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ def test_a_labelled_model_computes_the_same_and_shows_its_rooms() -> None:
 
 def test_without_labels_the_model_is_as_before() -> None:
     model = LanguageModel(small_run())
+    vars(model.blocks[0].att)["project"] = own = model.blocks[1].att.project  # as compiled methods lie
     before = [dict(vars(module)) for module in model.modules()]
     with labelled(model):
+        assert vars(model.blocks[0].att)["project"] is not own
         assert any(set(vars(module)) != set(old) for module, old in zip(model.modules(), before, strict=True))
     assert all(vars(module).keys() == old.keys() for module, old in zip(model.modules(), before, strict=True))
+    assert vars(model.blocks[0].att)["project"] is own
