@@ -6,12 +6,17 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+EXPERTS, TREASURY, VENTURES, CRITICS = "experts", "treasury", "ventures", "critics"
+"""Accounts that hold money."""
+BANK, CLEARING, RESCUE = "bank", "clearing", "rescue"
+"""Where money comes from and goes to: created and destroyed, earned and lost, lent to critics and repaid."""
+
 
 class LedgerRow(NamedTuple):
     """One kind of transfer of a settlement, added up over a layer's experts."""
 
     source: str
-    """Account that paid: experts, treasury, ventures, bank (from which new money comes), critics, clearing, rescue."""
+    """Account that paid."""
     target: str
     """Account that received."""
     amount: Tensor
@@ -49,6 +54,14 @@ class Ledger:
         self.flows[name] = _per_layer(amount)
         self.turnover[name] = _per_layer(amount.abs())
         self._expected = self._expected + _per_layer(change)
+
+
+def either_way(outside: str, account: str, net: Tensor, reason: str) -> tuple[LedgerRow, LedgerRow]:
+    """What an account got from outside or, where `net` [L] is negative, gave: amounts are never negative."""
+    return (
+        LedgerRow(outside, account, net.clamp(min=0), reason),
+        LedgerRow(account, outside, (-net).clamp(min=0), reason),
+    )
 
 
 def _per_layer(accounts: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from camoe.config import ConfigError
 from camoe.config.calibrated import AUDITED_CREDITS, CalibratedConfig
 from camoe.config.economy import EconomyConfig, MoneyConfig, V18Config, V21Config
-from camoe.economy import critic_loss, v18, v21
+from camoe.economy import critic_loss, ledger, v18, v21
 from camoe.economy.calibrated import critic_losses, quoting
 from camoe.economy.calibrated.settle import settle as settle_calibrated
 from camoe.economy.calibrated.state import CalibratedState
@@ -98,6 +98,10 @@ class Market(nn.Module, ABC):
 
         `critics` holds one critic per layer, in order; those of bankrupt layers are restructured in place.
         """
+
+    def accounts(self) -> dict[str, Tensor]:
+        """What every account of the ledger (`LedgerRow`) holds now, each [L], money; without capital there is none."""
+        return {}
 
     @abstractmethod
     def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:
@@ -194,6 +198,15 @@ class CalibratedMarket(Market):
     def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:  # noqa: ARG002
         assert isinstance(window, CalibratedWindow)
         return settle_calibrated(self.config, self.state, window, critics)
+
+    def accounts(self) -> dict[str, Tensor]:
+        state = self.state
+        return {
+            ledger.EXPERTS: state.capital.sum(-1),
+            ledger.TREASURY: state.treasury,
+            ledger.VENTURES: state.grants.sum(-1),
+            ledger.CRITICS: state.purse,
+        }
 
     def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:
         state = self.state

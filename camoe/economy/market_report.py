@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from camoe.economy.alpha import agreement
-from camoe.economy.ledger import Ledger, LedgerRow
+from camoe.economy.ledger import BANK, CLEARING, CRITICS, EXPERTS, RESCUE, Ledger, LedgerRow, either_way
 from camoe.economy.market_state import MarketState
 from camoe.economy.window_sums import WindowSums
+
+MINTED = ("qe_inject", "floor_mint", "vc_inject", "lift")
+"""Flows from the bank to experts."""
+BURNED = ("wealth_tax", "idle_tax", "depreciation", "qe_drain", "shrinkage")
+"""Flows from experts to the bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +39,8 @@ class MarketReport:
       critic_purse, critic_debt: purse money.                 critic_bailouts: count so far.
       critic_accuracy: share of positions, moving average.
     An economy without capital reports nothing.
-    rows: the calibrated economy's transfers, unless its ledger keeps totals only; its own flows and metrics are
-    described in `camoe.economy.calibrated.report`.
+    rows: the flows as transfers, unless the calibrated economy's ledger keeps totals only; its own flows and metrics
+    are described in `camoe.economy.calibrated.report`.
     """
 
     flows: dict[str, Tensor] = field(default_factory=dict)
@@ -80,4 +86,27 @@ def close_books(state: MarketState, ledger: Ledger, purses: Ledger, sums: Window
         purse_residual=purses.residual(state.purse),
         # the state changes in place, a report must not
         metrics={name: value.clone() for name, value in metrics.items()},
+        rows=published_rows(ledger.flows | purses.flows),
     )
+
+
+def published_rows(flows: Mapping[str, Tensor]) -> tuple[LedgerRow, ...]:
+    """The published economies' flows as transfers; they have no treasury, so taxes destroy money and ventures make it.
+
+    Flows of either sign become one row for each direction.
+    """
+    rows: list[LedgerRow] = []
+    for name, amount in flows.items():
+        if name == "profit":
+            rows += either_way(CLEARING, EXPERTS, amount, name)
+        elif name in MINTED:
+            rows.append(LedgerRow(BANK, EXPERTS, amount, name))
+        elif name in BURNED:
+            rows.append(LedgerRow(EXPERTS, BANK, amount, name))
+        elif name == "critic_repay":
+            rows.append(LedgerRow(CRITICS, RESCUE, amount, name))
+        elif name == "critic_bailout":
+            rows.append(LedgerRow(RESCUE, CRITICS, amount, name))
+        else:  # critic_profit, critic_clamp
+            rows += either_way(CLEARING, CRITICS, amount, name)
+    return tuple(rows)

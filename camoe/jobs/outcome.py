@@ -8,7 +8,7 @@ from typing import Any
 from camoe.config.job import JobConfig
 from camoe.data.corpus import Corpus
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
-from camoe.economy.market import CapitalMarket, Market
+from camoe.economy.market import CalibratedMarket, CapitalMarket, Market
 from camoe.economy.market_report import gini
 from camoe.inference.evaluation import Evaluation
 from camoe.inference.generation import Sampling, generate
@@ -16,6 +16,8 @@ from camoe.kernels.matmul_precision import matmul_precision
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 from camoe.model.precision import computing_in
+from camoe.tracking.market_findings import ANCHOR, market_findings
+from camoe.tracking.metrics_log import last_record_with
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.summary import MarketOutcome, RunSummary
@@ -64,7 +66,7 @@ def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], 
         n_expert=config.experts.total,
         load=record["final/load/by_expert"],
         trans_share=record["final/trans_share/by_layer"],
-        market=_market_outcome(model.market),
+        market=_market_outcome(model.market, folder),
         prompt=config.job.prompt,
         sample=text,
         mlflow_run_id=trainer.tracker.mlflow_run_id,
@@ -72,11 +74,12 @@ def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], 
     )
 
 
-def _market_outcome(market: Market) -> MarketOutcome | None:
-    if not isinstance(market, CapitalMarket):
+def _market_outcome(market: Market, folder: RunFolder) -> MarketOutcome | None:
+    if not isinstance(market, (CapitalMarket, CalibratedMarket)):
         return None
     return MarketOutcome(
         capital_share=market.state.capital_share().tolist(),
         capital_gini=gini(market.state.capital).tolist(),
         alpha=market.state.alpha.tolist(),
+        findings=market_findings(last_record_with(folder.metrics_file, ANCHOR)),
     )

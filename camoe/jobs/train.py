@@ -24,7 +24,7 @@ from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.summary import print_summary, save_summary
-from camoe.tracking.tracker import Tracker
+from camoe.tracking.tracker import BEGINNING, Tracker
 from camoe.training.checkpoint import CheckpointStore
 from camoe.training.interruption import Interrupted, Interruption
 from camoe.training.self_check import self_check
@@ -100,7 +100,7 @@ def _go_on_or_begin(trainer: Trainer) -> None:
         trainer.restore(checkpoint.snapshot())
         trainer.display.say(f"going on after step {checkpoint.step}")
     else:
-        trainer.tracker.rewind({"metrics_position": 0})
+        trainer.tracker.rewind(BEGINNING)
     trainer.tracker.start()
     if checkpoint is None and trainer.config.train.self_check:
         started = time.perf_counter()

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from camoe.tracking.distribution import Array
-from camoe.tracking.metric_definitions import BY_EXPERT, BY_LAYER, BY_RECORDED_NAME, WORST
+from camoe.tracking.metric_definition import BY_EXPERT, BY_LAYER, WORST
+from camoe.tracking.metric_definitions import BY_RECORDED_NAME
 
 
 def over_layers(values: Mapping[str, Array]) -> dict[str, float]:

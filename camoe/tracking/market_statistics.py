@@ -10,15 +10,22 @@ import torch
 from torch import Tensor
 
 from camoe.config.economy import EconomyConfig, MoneyConfig
-from camoe.economy.market_report import MarketReport
+from camoe.economy.market_report import BURNED, MINTED, MarketReport
 from camoe.tracking.distribution import Array, normalised_entropy
 from camoe.tracking.layer_values import over_layers, series_of
 
-MINTED = ("qe_inject", "floor_mint", "vc_inject", "lift")
 TAXES = ("wealth_tax", "idle_tax")
-BURNED = (*TAXES, "depreciation", "qe_drain", "shrinkage")
 SUMMED = ("profit_flow", "selected_share")
-NAMES = {"money": "money_total", "critic_bailouts": "critic/bailouts"}
+FLOW_NAMES = {"critic_score": "critic_earned"}
+"""Names that a report gives to a flow, where a state has the same one."""
+STATE_NAMES = {
+    "money": "money_total",
+    "minted": "minted_total",
+    "burned": "burned_total",
+    "market_efficiency": "efficiency",
+    "difficulty_r2": "critic_difficulty_r2",
+}
+Z_95 = 1.96  # standard errors on either side of a 95 % interval
 
 
 def market_statistics_of(economy: EconomyConfig) -> MarketStatistics:
@@ -80,28 +87,49 @@ class MarketStatistics:
     def _values(self) -> dict[str, Array]:
         if not self._settlements:
             return {}
-        flows = {name: _array(value) / self._settlements for name, value in self._flows.items()}
-        states = {name: _array(value) for name, value in self._states.items()}
+        flows = {FLOW_NAMES.get(k, k): _array(value) / self._settlements for k, value in self._flows.items()}
+        states = {STATE_NAMES.get(k, k): _array(value) for k, value in self._states.items()}
         residuals = {name: _array(value) for name, value in self._residuals.items()}
         residuals["ledger_residual"] = residuals["ledger_residual"] / self.total_capital
-        values = {**flows, **states, **residuals, **_totals(flows), **_concentration(states["capital_share"])}
+        values = {**flows, **_without_unmeasured(states), **residuals, **_totals(flows, states), **_spread(states)}
         return {_recorded_name(name): value for name, value in values.items()}
 
 
-def _totals(flows: dict[str, Array]) -> dict[str, Array]:
+def _totals(flows: dict[str, Array], states: dict[str, Array]) -> dict[str, Array]:
+    """Sums of flows; an economy that keeps count of its money itself has no others than taxes."""
+
     def total(names: Iterable[str]) -> Array:
         return np.sum([flows[name] for name in names if name in flows], axis=0, dtype=np.float64)
 
-    return {"taxes": total(TAXES), "minted": total(MINTED), "burned": total(BURNED)}
+    own_count = "minted_total" in states
+    sums = {"taxes": TAXES} if own_count else {"taxes": TAXES, "minted": MINTED, "burned": BURNED}
+    return {name: total(names) for name, names in sums.items()}
 
 
-def _concentration(capital_share: Array) -> dict[str, Array]:
-    return {"top_share": capital_share.max(-1), "capital_entropy": normalised_entropy(capital_share)}
+def _spread(states: dict[str, Array]) -> dict[str, Array]:
+    """How unequal capital and, where there are any, tolls are."""
+    capital_share = states["capital_share"]
+    spread = {"top_share": capital_share.max(-1), "capital_entropy": normalised_entropy(capital_share)}
+    if "congestion_price" in states:
+        spread["congestion_spread"] = np.ptp(states["congestion_price"], axis=-1)
+    return spread
+
+
+def _without_unmeasured(states: dict[str, Array]) -> dict[str, Array]:
+    """States with the interval of what the market is worth; without that while too few sequences are held out.
+
+    A gain without an error is no measurement, and would read as a market worth exactly nothing.
+    """
+    error = states.get("holdout_error")
+    if error is None or not error.all():
+        unmeasured = ("holdout_gain", "holdout_error", "holdout_tau")
+        return {name: value for name, value in states.items() if name not in unmeasured}
+    gain = states["holdout_gain"]
+    return {**states, "holdout_low": gain - Z_95 * error, "holdout_high": gain + Z_95 * error}
 
 
 def _recorded_name(name: str) -> str:
     """`critic_purse` -> `critic/purse`, `alpha` -> `market/alpha`."""
-    name = NAMES.get(name, name)
     if name.startswith("critic_"):
         return name.replace("critic_", "critic/", 1)
     return name if "/" in name else f"market/{name}"

@@ -11,43 +11,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from camoe.config.phase import PARAMETER_GROUPS
 from camoe.config.refusal import nearest
-
-SCALAR, WORST, BY_LAYER, BY_EXPERT = "", "worst", "by_layer", "by_expert"
-LAYERED = (SCALAR, BY_LAYER)
-HEADLINE = (SCALAR, WORST, BY_LAYER)
+from camoe.tracking.market_metrics import CRITIC, MARKET
+from camoe.tracking.metric_definition import BY_EXPERT, BY_LAYER, HEADLINE, LAYERED, WORST, MetricDefinition, room
 
 
 class UndefinedMetricWarning(UserWarning):
     """A record holds a name that this table does not define."""
 
 
-@dataclass(frozen=True)
-class MetricDefinition:
-    """One row of the table; `forms` are the endings under which the metric is recorded."""
-
-    name: str
-    definition: str
-    unit: str
-    range: str
-    forms: tuple[str, ...] = (SCALAR,)
-    worst: str = "max"
-
-    def names(self) -> list[str]:
-        """Every recorded name of this metric."""
-        return [f"{self.name}/{form}" if form else self.name for form in self.forms]
-
-
-def _room(room: str, *rows: tuple[str, str, str, str] | tuple[str, str, str, str, tuple[str, ...]]) -> _Rows:
-    return [MetricDefinition(f"{room}/{row[0]}", *row[1:]) for row in rows]
-
-
-_Rows = list[MetricDefinition]
-
-LOSS = _room(
+LOSS = room(
     "loss",
     ("total", "what is minimised: the sum of the terms below", "nats/token", "0.."),
     ("language_model", "training cross-entropy, mean over N", "nats/token", "0.."),
@@ -69,8 +44,8 @@ _QUALITY = (
     ("market_flip_rate", "share of tokens whose winner set the market's bias changes", "1", "0..1", LAYERED),
     ("load", "f_e, share of assignments", "1", "0..1", (BY_EXPERT,)),
 )
-VALID = _room("valid", *_QUALITY)  # a fixed part of the held-out text, during training
-FINAL = _room(  # all of the held-out text, once at the end
+VALID = room("valid", *_QUALITY)  # a fixed part of the held-out text, during training
+FINAL = room(  # all of the held-out text, once at the end
     "final",
     *_QUALITY,
     ("gzip_bpb", "the held-out text compressed by gzip", "bits/byte", "0..8"),
@@ -78,7 +53,7 @@ FINAL = _room(  # all of the held-out text, once at the end
 )
 
 ROUTING = [
-    *_room(
+    *room(
         "routing",
         ("tokens", "N, real targets in the window", "tokens", "0.."),
         ("maxvio_batch", "max_e n_e / mean_e n_e - 1 over the window", "1", "0..E/k-1", HEADLINE),
@@ -125,79 +100,24 @@ ROUTING = [
     ),
 ]
 
-_FLOWS = (  # of capital, mean over the settlements of the window
-    ("profit", "the experts' profits, net", "any"),
-    ("profit_flow", "sum_e |profit_e|", "0.."),
-    ("taxes", "wealth_tax + idle_tax", "0.."),
-    ("wealth_tax", "progressive tax taken", "0.."),
-    ("idle_tax", "tax taken from idle experts", "0.."),
-    ("depreciation", "capital written off", "0.."),
-    ("qe_inject", "QE: money injected because sum C was low", "0.."),
-    ("qe_drain", "QT: money drained because sum C was high", "0.."),
-    ("floor_mint", "money created by lifting experts to the floor", "0.."),
-    ("vc_inject", "VC: venture capital granted", "0.."),
-    ("shrinkage", "v18: money destroyed by scaling capital back", "0.."),
-    ("lift", "v18: money given to every expert of a poor layer", "0.."),
-    ("minted", "qe_inject + floor_mint + vc_inject + lift", "0.."),
-    ("burned", "taxes + depreciation + qe_drain + shrinkage", "0.."),
-)
-MARKET = _room(
-    "market",
-    ("alpha", "MarketAlpha, strength of the market in the election", "1", "alpha_min..alpha_max", LAYERED),
-    ("bias_std", "mean_t standard deviation of the market's bias over experts", "logits", "0..", LAYERED),
-    ("bias_spread", "mean_t largest minus smallest bias", "logits", "0..", LAYERED),
-    ("market_flip_rate", "share of tokens whose top-k of z differs from that of z + bias", "1", "0..1", HEADLINE),
-    ("price_mean", "mean_t Vickrey price, the (k+1)-th bid", "logits", "any", LAYERED),
-    ("surplus_mean", "mean over assignments of the winner's adjusted logit minus the price", "logits", "any", LAYERED),
-    ("agreement", "share of tokens whose gate and market have the same favourite expert", "1", "0..1", LAYERED),
-    ("capital_share", "C_e / sum C", "1", "0..1", (BY_EXPERT,)),
-    ("gini", "Gini coefficient of C_e", "1", "0..(E-1)/E", HEADLINE),
-    ("capital_entropy", "H(capital_share) / log E", "1", "0..1", LAYERED),
-    ("top_share", "largest capital share", "1", "1/E..1", HEADLINE),
-    ("frac_at_floor", "share of experts whose capital is at the floor", "1", "0..1", LAYERED),
-    ("money_total", "sum_e C_e", "money", "0..", LAYERED),
-    ("asset_velocity", "AssetVelocity: EMA of sum_e |profit_e| over sum C", "1/settlement", "0..", LAYERED),
-    ("baseline", "running mean of the token loss that profit is measured against", "nats/token", "any", LAYERED),
-    ("selected_share", "share of the window's tokens that the expert won", "1", "0..1", (BY_EXPERT,)),
-    *((name, meaning, "money/settlement", size, LAYERED) for name, meaning, size in _FLOWS),
-    (
-        "ledger_residual",
-        "largest |closing - opening - flows| / M of the window; 0 up to rounding",
-        "1",
-        "0..",
-        HEADLINE,
-    ),
-)
-CRITIC = _room(
-    "critic",
-    ("purse", "capital K of the critic", "money", "100..3 K0", LAYERED),
-    ("debt", "what the critic owes for bailouts", "money", "0..", LAYERED),
-    ("bailouts", "bailouts since the start", "count", "0..", LAYERED),
-    ("accuracy", "running share of positions that were right", "1", "0..1", LAYERED),
-    ("profit", "revenue minus stakes", "money/settlement", "any", LAYERED),
-    ("clamp", "money created or confiscated by the purse's limits", "money/settlement", "any", LAYERED),
-    ("repay", "debt repaid", "money/settlement", "0..", LAYERED),
-    ("bailout", "bailout money paid", "money/settlement", "0..", LAYERED),
-    ("purse_residual", "largest |closing - opening - flows| of the purses, money", "money", "0..", LAYERED),
-)
 PHASE = [
-    *_room(
+    *room(
         "phase",
         ("name", "name of the training phase", "text", "any"),
         ("index", "number of the phase in the schedule, from 0", "1", "0.."),
         ("market_bids", "1 when the market takes part in elections", "1", "0 or 1"),
         ("market_settles", "1 when capital is updated", "1", "0 or 1"),
     ),
-    *_room("phase", *((f"lr_{group}", f"learning rate of {group}", "1/step", "0..") for group in PARAMETER_GROUPS)),
+    *room("phase", *((f"lr_{group}", f"learning rate of {group}", "1/step", "0..") for group in PARAMETER_GROUPS)),
 ]
-PROGRESS = _room(
+PROGRESS = room(
     "progress",
     ("tokens_seen", "real target tokens trained on since the start", "tokens", "0.."),
     ("grad_norm", "global gradient norm before clipping", "1", "0.."),
     ("skipped_steps", "steps skipped for a non-finite loss since the start", "steps", "0.."),
     ("stream_hash", "hash of the training sequences read so far", "text", "any"),
 )
-TIME = _room(
+TIME = room(
     "time",
     ("unix", "when the record was written", "s since 1970", "0.."),
     ("step", "mean duration of an optimiser step in the window", "s", "0.."),

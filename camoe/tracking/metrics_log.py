@@ -54,6 +54,16 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
         return [record for record, _ in iterate_records(file.read())]
 
 
+def last_record_with(path: str | Path, name: str) -> dict[str, Any]:
+    """The newest record of a metrics.jsonl that has this name; empty where none has. Reads no other record."""
+    key, found = json.dumps(name).encode() + b":", b"{}"
+    with Path(path).open("rb") as file:
+        for line in file:
+            if key in line and line.endswith(b"\n"):
+                found = line
+    return parse_record(found)
+
+
 def iterate_records(content: bytes, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
     """(record, byte position after it) for every complete line from `start` on."""
     while (end := content.find(b"\n", start)) >= 0:

@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 METRICS_PER_BATCH, PARAMS_PER_BATCH, LONGEST_VALUE = 1000, 100, 5000
 SECONDS_BETWEEN_BATCHES = 1.0
 LONGEST_PAUSE = 60.0
-ARTIFACTS = ("config.yaml", "provenance.json", "metrics.jsonl", "train.log", "summary.txt", "summary.svg", "samples")
+ARTIFACTS = (
+    "config.yaml",
+    "provenance.json",
+    "metrics.jsonl",
+    "ledger.jsonl",
+    "train.log",
+    "summary.txt",
+    "summary.svg",
+    "samples",
+)
 INDEX = ("step", "time/unix")  # of a record; MLflow has its own columns for them
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ outputs/<date>/<time>-<name>-<signature>/
     provenance.json   command, code, packages, machine, hashes of data and initial weights
     uncommitted.diff  only when the checkout differed from its commit
     metrics.jsonl     one record per line, always complete
+    ledger.jsonl      what the market booked, one log window per line
     train.log         what was printed
     status.json       running, finished, failed or killed, and why
     mlflow.json       which MLflow run this is and how far it has been sent
@@ -96,6 +97,11 @@ class RunFolder:
     def metrics_file(self) -> Path:
         """The records of `MetricsLog`."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The records of `LedgerWindow`; empty where nothing is booked."""
+        return self.path / "ledger.jsonl"
 
     @property
     def log_file(self) -> Path:

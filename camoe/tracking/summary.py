@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from camoe.tracking.bars import BLOCK, bar, expert_colours, expert_labels, marked_bar, stacked_bar, texture
+from camoe.tracking.market_findings import findings_page
+from camoe.tracking.named_values import named_values
 from camoe.tracking.short_number import short_number
 
 WIDTH = 80
@@ -24,11 +26,15 @@ LONGEST_SAMPLE = 700
 
 @dataclass(frozen=True, kw_only=True)
 class MarketOutcome:
-    """The economy at the end: capital_share [L][E], capital_gini [L], alpha [L]."""
+    """The economy at the end: capital_share [L][E], capital_gini [L], alpha [L].
+
+    findings: what the market measured about itself, the last record that has it; empty where it measures nothing.
+    """
 
     capital_share: Sequence[Sequence[float]]
     capital_gini: Sequence[float]
     alpha: Sequence[float]
+    findings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,8 @@ def save_summary(summary: RunSummary, folder: Path) -> None:
 def _page(summary: RunSummary, colour: bool) -> RenderableType:
     parts = [Rule(Text(f" {summary.name} ", style="bold"), style="grey50"), _totals(summary), _quality(summary)]
     parts += [_layers(summary, colour)]
+    if summary.market and summary.market.findings:
+        parts.append(findings_page(summary.market.findings))
     if summary.sample:
         parts.append(_sample(summary))
     parts.append(_where(summary))
@@ -110,12 +118,7 @@ def _totals(summary: RunSummary) -> RenderableType:
         "tokens/s": short_number(summary.tokens_per_s),
         "elapsed": str(timedelta(seconds=round(summary.elapsed))),
     }
-    grid = Table.grid(expand=True)
-    for _ in values:
-        grid.add_column(justify="center")
-    grid.add_row(*(Text(value, style="bold") for value in values.values()))
-    grid.add_row(*(Text(name, style="grey58") for name in values))
-    return grid
+    return named_values(values)
 
 
 def _quality(summary: RunSummary) -> RenderableType:

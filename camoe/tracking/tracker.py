@@ -16,12 +16,18 @@ from camoe.tracking.mlflow_store import how_to_look, tracking_uri
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
 
+BEGINNING = {"metrics_position": 0, "ledger_position": 0}
+"""The state of a tracker that has no record yet."""
+
 
 class Tracker:
-    """Every record goes to metrics.jsonl at once; MLflow, when wanted, follows that file from its own thread."""
+    """Every record goes to metrics.jsonl at once; MLflow, when wanted, follows that file from its own thread.
 
-    def __init__(self, folder: RunFolder, log: MetricsLog, sink: MlflowSink | None) -> None:
-        self.folder, self._log, self.sink = folder, log, sink
+    What the market booked goes to ledger.jsonl, of the same kind.
+    """
+
+    def __init__(self, folder: RunFolder, log: MetricsLog, ledger: MetricsLog, sink: MlflowSink | None) -> None:
+        self.folder, self._log, self._ledger, self.sink = folder, log, ledger, sink
         self._started = self._finished = False
 
     @staticmethod
@@ -33,7 +39,8 @@ class Tracker:
     @classmethod
     def open(cls, folder: RunFolder, config: TrackingConfig) -> Tracker:
         """The sinks that the configuration asks for. Without tracking.mlflow nothing imports mlflow."""
-        return cls(folder, MetricsLog(folder.metrics_file), MlflowSink(folder, config) if config.mlflow else None)
+        sink = MlflowSink(folder, config) if config.mlflow else None
+        return cls(folder, MetricsLog(folder.metrics_file), MetricsLog(folder.ledger_file), sink)
 
     def start(self) -> None:
         """The run is running, and MLflow may follow; after `rewind` when it goes on from a checkpoint."""
@@ -59,15 +66,20 @@ class Tracker:
         if self.sink is not None:
             self.sink.notify()
 
+    def book(self, step: int, record: Mapping[str, Any]) -> None:
+        """Record a window of the ledger that ends at an optimiser step."""
+        self._ledger.write({"step": step, **record})
+
     def state(self) -> dict[str, int]:
-        """For a checkpoint: how much of metrics.jsonl belongs to it. What MLflow has stands in mlflow.json."""
-        return {"metrics_position": self._log.position()}
+        """For a checkpoint: how much of both files belongs to it. What MLflow has stands in mlflow.json."""
+        return {"metrics_position": self._log.position(), "ledger_position": self._ledger.position()}
 
     def rewind(self, state: Mapping[str, int]) -> None:
         """Forget the records after a checkpoint, which training is about to write again; before `start`."""
         if self._started:
             raise RuntimeError("rewind the tracker before start: MLflow already follows the file")
         self._log.truncate(state["metrics_position"])
+        self._ledger.truncate(state["ledger_position"])
 
     def finish(self, state: State, reason: str = "") -> int:
         """Send the rest, write the final status; returns how many records MLflow does not have.
@@ -82,6 +94,7 @@ class Tracker:
         missing = self.sink.finish(state, reason) if self.sink is not None and self._started else 0
         self.folder.set_status(state, reason, missing)
         self._log.close()
+        self._ledger.close()
         self.folder.unlock()
         return missing
 

@@ -18,6 +18,7 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.rooms import room
 from camoe.tracking.console import ProgressDisplay
+from camoe.tracking.ledger_window import LedgerWindow
 from camoe.tracking.market_statistics import market_statistics_of
 from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.tracking.tracker import Tracker
@@ -77,6 +78,7 @@ class Trainer:
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
         self.statistics, self.means = routing_statistics_of(model), WindowMeans()
         self.market_statistics = market_statistics_of(config.economy)
+        self.ledger = LedgerWindow(model.market.accounts)
         self.progress = Progress()
         self._stopwatch = Stopwatch(0)
 
@@ -113,6 +115,7 @@ class Trainer:
                 "means": self.means.state(),
                 "statistics": self.statistics.state(),
                 "market_statistics": self.market_statistics.state(),
+                "ledger": self.ledger.state(),
                 "random": generators,
             },
             values={
@@ -135,6 +138,7 @@ class Trainer:
         self.means.load_state(tensors["means"], self.device)
         self.statistics.load_state(tensors["statistics"], self.device)
         self.market_statistics.load_state(tensors["market_statistics"], self.device)
+        self.ledger.load_state(tensors["ledger"], self.device)
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
         self.tracker.rewind(values["tracker"])
@@ -197,6 +201,7 @@ class Trainer:
             )
             if result.market is not None:
                 self.market_statistics.add(result.market)
+                self.ledger.add(result.market)
         else:
             self.progress.skipped_steps += 1
             log.warning("step %d: loss or gradient is not finite, step skipped", self.progress.step)
@@ -225,9 +230,11 @@ class Trainer:
             "time/tokens_per_s": steps * self._tokens_per_step / seconds,
         }
         self.tracker.log(self.progress.step, record)
+        if (booked := self.ledger.record()) is not None:
+            self.tracker.book(self.progress.step, {"tokens_seen": self.progress.tokens_seen, **booked})
         loss, speed = record.get("loss/language_model", math.nan), record["time/tokens_per_s"]
         self.display.update(self.progress.step, loss=loss, tokens_per_s=speed, phase=phase.name)
-        for window in (self.statistics, self.market_statistics, self.means):
+        for window in (self.statistics, self.market_statistics, self.ledger, self.means):
             window.reset()
 
     def _log_held_out(self) -> None:

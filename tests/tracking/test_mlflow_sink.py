@@ -137,7 +137,7 @@ def test_kill_9_is_repaired_by_the_next_run_and_resume_sends_every_record_once(
 
     folder.lock()
     tracker = tracked(folder, store)
-    tracker.rewind({"metrics_position": int(killed.stdout)})
+    tracker.rewind({"metrics_position": int(killed.stdout), "ledger_position": 0})
     tracker.start()
     for step in range(6, 13):  # 6 to 8 are in MLflow already
         tracker.log(step, {"loss/total": 1 / step})

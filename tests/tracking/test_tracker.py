@@ -10,13 +10,13 @@ from camoe.config.tracking import TrackingConfig
 from camoe.tracking.metric_definitions import UndefinedMetricWarning
 from camoe.tracking.metrics_log import read_metrics
 from camoe.tracking.run_folder import RunFolder
-from camoe.tracking.tracker import Tracker
+from camoe.tracking.tracker import BEGINNING, Tracker
 
 WITHOUT_MLFLOW = """
 import sys
 from camoe.config.tracking import TrackingConfig
 from camoe.tracking.run_folder import RunFolder
-from camoe.tracking.tracker import Tracker
+from camoe.tracking.tracker import BEGINNING, Tracker
 folder = RunFolder.create(sys.argv[1], "a", "b", config={})
 tracker = Tracker.open(folder, TrackingConfig(mlflow=False))
 tracker.start()
@@ -65,7 +65,7 @@ def test_rewind_forgets_what_came_after_the_checkpoint(tracker: Tracker, folder:
 def test_rewind_after_start_is_refused(tracker: Tracker) -> None:
     tracker.start()
     with pytest.raises(RuntimeError, match="before start"):
-        tracker.rewind({"metrics_position": 0})
+        tracker.rewind(BEGINNING)
 
 
 def test_finish_writes_the_status_and_frees_the_folder(tracker: Tracker, folder: RunFolder) -> None:

@@ -7,9 +7,7 @@ from torch import Tensor
 
 from camoe.economy.calibrated.rates import quotient
 from camoe.economy.calibrated.state import CalibratedState
-from camoe.economy.ledger import LedgerRow
-
-EXPERTS, TREASURY, VENTURES, BANK = "experts", "treasury", "ventures", "bank"
+from camoe.economy.ledger import BANK, EXPERTS, TREASURY, VENTURES, LedgerRow
 
 
 class Books:

@@ -36,10 +36,8 @@ from camoe.economy.calibrated.critic_market import PurseFlows
 from camoe.economy.calibrated.rates import quotient
 from camoe.economy.calibrated.state import CalibratedState
 from camoe.economy.calibrated.window import WindowTotals
-from camoe.economy.ledger import LedgerRow
+from camoe.economy.ledger import CLEARING, CRITICS, RESCUE, LedgerRow, either_way
 from camoe.economy.market_report import MarketReport, fraction_at_floor, gini
-
-CRITICS, CLEARING, RESCUE = "critics", "clearing", "rescue"
 
 
 class Outcome(NamedTuple):
@@ -154,8 +152,7 @@ def _critics(state: CalibratedState, outcome: Outcome) -> dict[str, Tensor]:
 
 def _purse_rows(purses: PurseFlows) -> tuple[LedgerRow, ...]:
     return (
-        LedgerRow(CLEARING, CRITICS, purses.earned.clamp(min=0), "critic_score"),
-        LedgerRow(CRITICS, CLEARING, (-purses.earned).clamp(min=0), "critic_score"),
+        *either_way(CLEARING, CRITICS, purses.earned, "critic_score"),
         LedgerRow(CRITICS, RESCUE, purses.repaid, "critic_repay"),
         LedgerRow(RESCUE, CRITICS, purses.bailout, "critic_bailout"),
     )

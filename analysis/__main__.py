@@ -1,0 +1,64 @@
+"""python -m analysis COMMAND: reads run folders; trains nothing, and needs neither model nor accelerator."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis.ledger_statement import statement_of
+from analysis.run_files import read_ledger
+from analysis.statement_tables import statement_page
+from analysis.waterfall import save_waterfall
+from camoe.config import ConfigError
+from camoe.tracking.shown_path import shown_path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; 2 and one line on stderr for a user's mistake."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def statement(options: argparse.Namespace) -> None:
+    """The market's books as a statement, and as a waterfall plot."""
+    found = statement_of(read_ledger(options.run_folder), layer=options.layer, every=options.every)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(statement_page(found))
+    out = options.out or options.run_folder / "analysis"
+    for path in save_waterfall(found, out):
+        print(shown_path(path.resolve()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    books = commands.add_parser("statement", help=statement.__doc__, description=statement.__doc__)
+    books.set_defaults(command=statement)
+    books.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="outputs/<date>/<run>")
+    books.add_argument("--layer", type=int, metavar="N", help="one layer only, from 0; else all of them")
+    books.add_argument("--every", type=_tokens, metavar="TOKENS", help="length of a period, as 1e6; else a tenth")
+    books.add_argument("--out", type=Path, metavar="DIR", help="where plots go; else RUN_FOLDER/analysis")
+    return parser
+
+
+def _tokens(text: str) -> int:
+    """A positive whole number, also written 1e6."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of tokens, at least 1")
+    return round(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
