@@ -11,6 +11,13 @@ from analysis.run_files import LedgerFile
 from camoe.config import ConfigError
 
 OPENING, CLOSING = "opening", "closing"
+ABOUT = {
+    "experts": "capital of all experts of a layer",
+    "treasury": "taxes not yet granted",
+    "ventures": "grants not yet vested",
+    "critics": "purses, in money of their own",
+}
+WITHIN = "moved from expert to expert, which nets to nothing"
 PERIODS = 10  # where the user names no length
 
 
@@ -67,7 +74,8 @@ def _dated(rows: pd.DataFrame, length: int) -> pd.DataFrame:
 def _used(account: str, balances: pd.DataFrame, entries: pd.DataFrame) -> bool:
     own = balances[balances["account"] == account]
     held = own[[OPENING, CLOSING]].to_numpy().any()
-    return bool(held or ((entries["source"] == account) | (entries["target"] == account)).any())
+    moved = entries[(entries["source"] == account) | (entries["target"] == account)]
+    return bool(held or moved["amount"].any())
 
 
 def _account(account: str, balances: pd.DataFrame, entries: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -77,7 +85,7 @@ def _account(account: str, balances: pd.DataFrame, entries: pd.DataFrame, by: st
     moved = entries[(entries["source"] == account) != (entries["target"] == account)]
     signed = moved["amount"].where(moved["target"] == account, -moved["amount"])
     reasons = signed.groupby([moved[by], moved["reason"]]).sum().unstack(fill_value=0)
-    order = list(dict.fromkeys(moved["reason"]))
+    order = _reasons(moved)
     frame = reasons.reindex(columns=order).reindex(ends[OPENING].first().index, fill_value=0.0)
     frame.insert(0, OPENING, ends[OPENING].first())
     frame[CLOSING] = ends[CLOSING].last()
@@ -87,10 +95,15 @@ def _account(account: str, balances: pd.DataFrame, entries: pd.DataFrame, by: st
 
 def _within(entries: pd.DataFrame, periods: pd.Index) -> pd.DataFrame:
     inner = entries[entries["source"] == entries["target"]]
-    order = list(dict.fromkeys(inner["reason"]))
+    order = _reasons(inner)
     frame = inner.groupby(["period", "reason"])["amount"].sum().unstack(fill_value=0)
     frame.columns.name = None
     return frame.reindex(columns=order).reindex(periods, fill_value=0.0)
+
+
+def _reasons(entries: pd.DataFrame) -> list[str]:
+    """Those that moved anything, in the order of a settlement."""
+    return list(dict.fromkeys(entries["reason"][entries["amount"] != 0]))
 
 
 def _unexplained(frame: pd.DataFrame) -> float:

@@ -21,7 +21,7 @@ class LedgerFile:
     """ledger.jsonl of one run, one log window after the other.
 
     balances: window, step, tokens (both at the window's end), layer, account, opening, closing.
-    entries: window, tokens, layer, source, target, reason, amount; no row where nothing moved.
+    entries: window, tokens, layer, source, target, reason, amount, in the order of a settlement.
     """
 
     name: str

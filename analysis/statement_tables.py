@@ -12,15 +12,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from analysis.ledger_statement import CLOSING, OPENING, Statement
+from analysis.ledger_statement import ABOUT, CLOSING, OPENING, WITHIN, Statement
 from camoe.tracking.short_number import short_number
 
-ABOUT = {
-    "experts": "capital of all experts of a layer",
-    "treasury": "taxes not yet granted",
-    "ventures": "grants not yet vested",
-    "critics": "purses, in money of their own",
-}
 SIGNIFICANT = 6  # digits of the largest balance
 
 
@@ -30,8 +24,7 @@ def statement_page(statement: Statement) -> RenderableType:
     for account, frame in statement.accounts.items():
         parts.append(_headed(account, ABOUT.get(account, ""), _table(frame, "tokens", short_number)))
     if len(statement.within.columns):
-        remark = "moved from expert to expert, which nets to nothing"
-        parts.append(_headed("among experts", remark, _turnover(statement.within)))
+        parts.append(_headed("within", WITHIN, _turnover(statement.within)))
     if statement.layer is None and "experts" in statement.by_layer:
         layers = _table(statement.by_layer["experts"], "layer", lambda layer: f"L{layer:02.0f}")
         parts.append(_headed("experts by layer", "the whole run", layers))
@@ -80,11 +73,11 @@ def _cells(row: pd.Series, digits: int) -> list[str]:
 
 
 def _plain(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f}" if abs(value) > 10.0**-digits / 2 else "-"
 
 
 def _signed(value: float, digits: int) -> str:
-    return f"{value:+,.{digits}f}" if value else "-"
+    return f"{value:+,.{digits}f}" if abs(value) > 10.0**-digits / 2 else "-"
 
 
 def _decimals(largest: float) -> int:

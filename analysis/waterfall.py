@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.ledger_statement import CLOSING, OPENING, Statement
+from analysis.ledger_statement import ABOUT, CLOSING, OPENING, WITHIN, Statement
 from camoe.tracking.short_number import short_number
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6a93", "#8c6d46", "#b3b300", "#7f7f7f")
@@ -40,10 +40,16 @@ def waterfall(statement: Statement) -> Figure:
     axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
     for axis, (account, frame) in zip(axes, statement.accounts.items(), strict=False):
         _draw_account(axis, frame, colours)
-        _dress(axis, account, [name for name in frame.columns if name not in (OPENING, CLOSING)], colours)
+        _dress(
+            axis,
+            f"{account}: {ABOUT.get(account, '')}",
+            [name for name in frame.columns if name not in (OPENING, CLOSING)],
+            colours,
+        )
     if len(statement.within.columns):
         _draw_turnover(axes[-1], statement.within, colours)
-        _dress(axes[-1], "expert to expert", list(statement.within.columns), colours)
+        _dress(axes[-1], WITHIN, list(statement.within.columns), colours)
+    figure.align_ylabels(axes)
     _label_periods(axes[-1], next(iter(statement.accounts.values())).index)
     return figure
 
@@ -54,7 +60,7 @@ def _draw_account(axis: Axes, frame: pd.DataFrame, colours: dict[str, str]) -> N
     width = SLOT / max(1, len(reasons))
     for place, (_, row) in enumerate(frame.iterrows()):
         level, left = row[OPENING], place - SLOT / 2
-        axis.hlines(level, place - 0.5, left, color=INK, linewidth=0.8)
+        axis.hlines(level, place - 0.5, left if reasons else place + SLOT / 2, color=INK, linewidth=0.8)
         for reason in reasons:
             axis.bar(left, row[reason], width, bottom=level, align="edge", color=colours[reason])
             level, left = level + row[reason], left + width
@@ -70,6 +76,7 @@ def _draw_turnover(axis: Axes, frame: pd.DataFrame, colours: dict[str, str]) -> 
 
 
 def _dress(axis: Axes, title: str, reasons: list[str], colours: dict[str, str]) -> None:
+    axis.set_ylabel("money", fontsize=8, color=INK)
     axis.set_title(title, loc="left", fontsize=9, color=INK)
     axis.grid(axis="y", color=FAINT, linewidth=0.5)
     axis.set_axisbelow(True)

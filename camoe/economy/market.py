@@ -161,6 +161,9 @@ class CapitalMarket(Market):
         assert isinstance(self.config, V18Config)
         return v18.settle(self.config, self.state, window)
 
+    def accounts(self) -> dict[str, Tensor]:
+        return {ledger.EXPERTS: self.state.capital.sum(-1), ledger.CRITICS: self.state.purse}
+
     def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:
         baseline = self.state.baseline[:, None, None]
         losses = {"critic_difficulty": critic_loss.difficulty_loss(difficulty, outcome, baseline)}

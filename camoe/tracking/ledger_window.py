@@ -18,9 +18,8 @@ class LedgerWindow:
     """Adds up rows with the same source, target and reason until `reset`; opening balances are read, not inferred.
 
     A record holds `opening` and `closing` (account -> [L]), the number of `settlements`, and `rows` with `from`, `to`,
-    `reason` and `amount` [L], rows of nothing but zeros left out: so opening + what came - what went = closing can be
-    checked from the file alone, per layer and account. That every single settlement closes is in
-    `market/ledger_residual`.
+    `reason` and `amount` [L], in the order of a settlement: so opening + what came - what went = closing can be checked
+    from the file alone, per layer and account. That every single settlement closes is in `market/ledger_residual`.
     """
 
     def __init__(self, accounts: Accounts) -> None:
@@ -47,33 +46,32 @@ class LedgerWindow:
         """The window so far; None without a settlement."""
         if not self._settlements:
             return None
-        rows = [(*key, amount.cpu()) for key, amount in self._amounts.items()]
         return {
             "settlements": self._settlements,
             "opening": _lists(self._opening),
             "closing": _lists(self._accounts()),
             "rows": [
                 {"from": source, "to": target, "reason": reason, "amount": amount.tolist()}
-                for source, target, reason, amount in rows
-                if amount.any()
+                for (source, target, reason), amount in self._amounts.items()
             ],
         }
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint in the middle of a window."""
         opening = {f"opening.{account}": balance for account, balance in self._opening.items()}
-        amounts = {f"row.{'.'.join(key)}": amount for key, amount in self._amounts.items()}
+        rows = enumerate(self._amounts.items())  # numbered, since checkpoints do not keep order
+        amounts = {f"row.{number:03d}.{'.'.join(key)}": amount for number, (key, amount) in rows}
         return {**opening, **amounts, "settlements": torch.tensor(self._settlements)}
 
     def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
         """Go on from `state()`."""
         self._opening, self._amounts, self._settlements = {}, {}, int(state["settlements"])
-        for name, value in state.items():
+        for name, value in sorted(state.items()):
             part, _, rest = name.partition(".")
             if part == "opening":
                 self._opening[rest] = value.to(device)
             elif part == "row":
-                source, target, reason = rest.split(".")
+                _, source, target, reason = rest.split(".")
                 self._amounts[source, target, reason] = value.to(device)
 
 

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from camoe.tracking.named_values import named_values
+from camoe.tracking.short_number import short_number
 
 RIGHTNESS = {  # metric -> how the summary calls it
     "market/efficiency": "market efficiency",
@@ -35,9 +36,9 @@ def findings_page(findings: Mapping[str, float]) -> RenderableType:
 
 
 def _worth(findings: Mapping[str, float]) -> Text:
-    text, sequences = Text("  worth  ", style="grey58"), f"{findings[ANCHOR]:.0f} sequences held out"
+    text, sequences = Text("  worth  ", style="grey58"), f"{short_number(findings[ANCHOR])} sequences held out"
     if "market/holdout_gain" not in findings:
         return text.append(f"not measured, {sequences}")
     gain, low, high = (findings[f"market/holdout_{name}"] for name in ("gain", "low", "high"))
-    text.append(f"{gain:+.4f} nats per token", style="bold not grey58")
-    return text.append(f"  (95 %: {low:+.4f} to {high:+.4f}), {sequences}")
+    text.append(f"{gain:+.4f} nats/token", style="bold not grey58")
+    return text.append(f" (95 %: {low:+.4f} to {high:+.4f}), {sequences}")

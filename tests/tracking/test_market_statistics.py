@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from camoe.config.calibrated import BankConfig, CalibratedConfig
 from camoe.config.economy import EconomyConfig, V18Config, V21Config
-from camoe.economy.market import CapitalMarket
+from camoe.economy.market import CapitalMarket, Market
 from camoe.economy.market_report import MarketReport
 from camoe.economy.settlement_window import MicroBatchRecord, SettlementWindow
 from camoe.tracking.market_statistics import MarketStatistics, market_statistics_of
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME, undefined_names
+from tests.economy.calibrated.worlds import World, critics_of, settle
 
 LAYERS, EXPERTS = 2, 4
 
@@ -79,11 +82,23 @@ def settled(config: V18Config | V21Config) -> MarketReport:
     return CapitalMarket(config, LAYERS, EXPERTS).settle(window, critics, phase_name="adapt")
 
 
-def test_every_number_of_both_economies_is_defined_and_every_definition_is_fed() -> None:
+def settled_calibrated() -> MarketReport:
+    world = World(torch.rand(LAYERS, EXPERTS).double(), torch.zeros(LAYERS, EXPERTS), time=8)
+    config = CalibratedConfig(bank=BankConfig(money="elastic"))
+    market, generator = Market.build(config, LAYERS, EXPERTS, 2), torch.Generator().manual_seed(0)
+    record, credit = world.record(market, generator, 16)
+    record = replace(record, market_off=torch.arange(16) < 6)
+    return settle(market, [record], credit, critics_of(world))
+
+
+def test_every_number_of_all_economies_is_defined_and_every_definition_is_fed() -> None:
     recorded: set[str] = set()
-    for config in (V18Config(), V21Config()):
-        statistics = MarketStatistics(config.total_capital)
-        statistics.add(settled(config))
+    for config in (V18Config(), V21Config(), CalibratedConfig()):
+        statistics = market_statistics_of(config)
+        report = settled_calibrated() if isinstance(config, CalibratedConfig) else settled(config)
+        statistics.add(report)
+        numbers = (*report.flows, *report.metrics, "ledger_residual", "purse_residual")
+        assert len(statistics._values()) >= len(set(numbers))  # no name covers another
         values = statistics._values()
         assert [name for name in values if name not in {row.name for row in BY_RECORDED_NAME.values()}] == []
         record = {**statistics.metrics(), **statistics.series()}
@@ -97,6 +112,44 @@ def test_every_number_of_both_economies_is_defined_and_every_definition_is_fed()
         if name.startswith(("market/", "critic/")) and name.split("/")[1] not in by_routing
     }
     assert recorded == expected
+
+
+def holdout(gain: float, error: float) -> dict[str, float]:
+    """Metrics of one settlement of a market that has measured its worth."""
+    statistics, one = MarketStatistics(1.0), report(1.0, 0.0)
+    found = {"holdout_gain": gain, "holdout_error": error, "holdout_tau": 0.0, "holdout_sequences": 3.0}
+    one.metrics.update({name: torch.full((LAYERS,), value) for name, value in found.items()})
+    statistics.add(one)
+    return statistics.metrics()
+
+
+def test_what_the_market_is_worth_has_an_interval() -> None:
+    metrics = holdout(gain=0.5, error=0.25)
+    assert metrics["market/holdout_gain"] == 0.5
+    assert metrics["market/holdout_low"] == pytest.approx(0.5 - 1.96 * 0.25)
+    assert metrics["market/holdout_high"] == pytest.approx(0.5 + 1.96 * 0.25)
+
+
+def test_a_worth_that_was_not_measured_is_not_recorded_as_zero() -> None:
+    metrics = holdout(gain=0.0, error=0.0)
+    assert metrics["market/holdout_sequences"] == 3
+    measured = {"market/holdout_gain", "market/holdout_low", "market/holdout_high", "market/holdout_error"}
+    assert measured.isdisjoint(metrics)
+
+
+def test_a_purse_s_earnings_do_not_hide_the_score() -> None:
+    statistics, one = MarketStatistics(1.0), report(1.0, 0.0)
+    one.flows["critic_score"], one.metrics["critic_score"] = torch.full((LAYERS,), 0.125), torch.full((LAYERS,), 4.0)
+    statistics.add(one)
+    metrics = statistics.metrics()
+    assert (metrics["critic/earned"], metrics["critic/score"]) == (0.125, 4.0)
+
+
+def test_tolls_have_a_spread() -> None:
+    statistics, one = MarketStatistics(1.0), report(1.0, 0.0)
+    one.metrics["congestion_price"] = torch.tensor([[-1.0, 0.0, 0.5, 0.5], [0.0] * 4])
+    statistics.add(one)
+    assert statistics.series()["market/congestion_spread/by_layer"] == [1.5, 0.0]
 
 
 def test_a_checkpoint_in_the_middle_of_a_window_loses_nothing(tmp_path: Path) -> None:

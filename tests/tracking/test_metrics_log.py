@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camoe.tracking.metrics_log import MetricsLog, parse_record, read_metrics
+from camoe.tracking.metrics_log import MetricsLog, last_record_with, parse_record, read_metrics
 
 
 @pytest.fixture
@@ -88,3 +88,14 @@ def test_a_position_beyond_the_end_is_refused(path: Path) -> None:
 def test_what_is_no_number_is_refused_at_once(path: Path) -> None:
     with pytest.raises(TypeError):
         MetricsLog(path).write({"step": 1, "x": object()})
+
+
+def test_the_newest_record_with_a_name(path: Path) -> None:
+    log = MetricsLog(path)
+    assert last_record_with(path, "x/y") == {}
+    for record in ({"step": 1, "x/y": 1.0}, {"step": 2, "x/y": math.nan}, {"step": 3, "x/y/worst": 3.0}):
+        log.write(record)
+    path.write_bytes(path.read_bytes() + b'{"step":4,"x/y":')  # torn
+    found = last_record_with(path, "x/y")
+    assert found["step"] == 2
+    assert math.isnan(found["x/y"])

@@ -80,7 +80,7 @@ def test_a_whole_run(folder: RunFolder, store: str) -> None:
     assert run.data.tags["camoe.data"] == "hash of the data"
     assert run.data.tags["camoe.run_folder"] == str(folder.path)
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert artifacts == {"config.yaml", "metrics.jsonl", "provenance.json", "samples"}
+    assert artifacts == {"config.yaml", "ledger.jsonl", "metrics.jsonl", "provenance.json", "samples"}
     assert folder.status().state == "finished"
 
 

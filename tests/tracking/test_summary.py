@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from camoe.tracking.bars import bar, expert_labels, marked_bar, stacked_bar
+from camoe.tracking.market_findings import market_findings
 from camoe.tracking.summary import MarketOutcome, RunSummary, print_summary, save_summary, summary_text
 
 SHARES = [[0.4, 0.2, 0.2, 0.2], [0.1, 0.5, 0.3, 0.1]]
@@ -35,6 +36,18 @@ SUMMARY = RunSummary(
     mlflow_run_id="abd98b61",
     mlflow_look="mlflow ui --backend-store-uri sqlite:////runs/mlflow.db",
 )
+
+
+FINDINGS = {
+    "market/holdout_gain": 0.01234,
+    "market/holdout_low": -0.0011,
+    "market/holdout_high": 0.0257,
+    "market/holdout_sequences": 231.4,
+    "market/efficiency": -0.07,
+    "market/spearman_credit": 0.61,
+    "market/spearman_load": 0.82,
+    "market/agreement_kappa": 0.11,
+}
 
 
 def row(text: str, start: str) -> str:
@@ -76,6 +89,31 @@ def test_the_best_compressor_comes_first_and_bars_are_in_proportion() -> None:
     assert [line.split()[0] for line in bars] == ["this", "gzip", "byte"]
     lengths = [line.count("▆") for line in bars]
     assert lengths == [round(50 * bpb / 4.6821) for bpb in (1.8734, 2.2541, 4.6821)]
+
+
+def with_findings(**changes: float) -> str:
+    assert SUMMARY.market is not None
+    findings = market_findings({**FINDINGS, "loss/total": 5.0, **changes})
+    return summary_text(replace(SUMMARY, market=replace(SUMMARY.market, findings=findings)))
+
+
+def test_a_market_that_experiments_on_itself_says_what_it_is_worth() -> None:
+    text = with_findings()
+    for part in ("+0.0123 nats/token", "(95 %: -0.0011 to +0.0257)", "231 sequences held out"):
+        assert part in row(text, "worth"), part
+    values = row(text, "-0.07").split()
+    names = [name.strip() for name in row(text, "market efficiency").split("  ") if name.strip()]
+    assert names == ["market efficiency", "capital ~ credit", "capital ~ load", "kappa with gate"]
+    assert values == ["-0.07", "+0.61", "+0.82", "+0.11"]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "worth" not in summary_text(SUMMARY)
+
+
+def test_no_worth_is_claimed_before_it_is_measured() -> None:
+    assert SUMMARY.market is not None
+    findings = market_findings({"market/holdout_sequences": 1.0, "market/efficiency": 0.5})
+    text = summary_text(replace(SUMMARY, market=replace(SUMMARY.market, findings=findings)))
+    assert row(text, "worth").strip() == "worth  not measured, 1 sequences held out"
 
 
 def test_without_a_market_the_load_is_shown_instead() -> None:

@@ -54,11 +54,15 @@ def test_an_undefined_name_warns_and_is_kept(tracker: Tracker, folder: RunFolder
 
 def test_rewind_forgets_what_came_after_the_checkpoint(tracker: Tracker, folder: RunFolder) -> None:
     tracker.log(1, {"loss/total": 1.0})
+    tracker.book(1, {"settlements": 1})
     state = tracker.state()
     tracker.log(2, {"loss/total": 2.0})
+    tracker.book(2, {"settlements": 2})
     again = Tracker.open(folder, TrackingConfig(mlflow=False))
     again.rewind(state)
     again.log(2, {"loss/total": 2.5})
+    again.book(2, {"settlements": 3})
+    assert read_metrics(folder.ledger_file) == [{"step": 1, "settlements": 1}, {"step": 2, "settlements": 3}]
     assert [record["loss/total"] for record in read_metrics(folder.metrics_file)] == [1.0, 2.5]
 
 
