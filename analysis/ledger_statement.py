@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from analysis.run_files import LedgerFile
@@ -28,7 +27,7 @@ class Statement:
     accounts: account -> frame with a row per period, indexed by the tokens at its end; columns opening, one signed
     column for each reason that moved the account's money, and closing. within: money that the members of an account
     paid each other, by "account reason"; it nets to nothing. by_layer: account -> the whole run, a row per layer.
-    unexplained: account -> largest |closing - opening - sum of reasons| of a period or layer, over the largest balance.
+    unexplained: account -> largest |closing - opening - entries| of a log window and layer, over the largest balance.
     """
 
     title: str
@@ -54,14 +53,13 @@ def statement_of(ledger: LedgerFile, *, layer: int | None = None, every: int | N
     balances, entries = _dated(balances, length), _dated(entries, length)
     names = [name for name in balances["account"].unique() if _used(name, balances, entries)]
     accounts = {name: _account(name, balances, entries, "period") for name in names}
-    by_layer = {name: _account(name, balances, entries, "layer") for name in names}
     return Statement(
         title=ledger.name if layer is None else f"{ledger.name}, layer {layer}",
         layer=layer,
         accounts=accounts,
         within=_within(entries, accounts[names[0]].index if names else pd.Index([])),
-        by_layer=by_layer,
-        unexplained={name: max(_unexplained(accounts[name]), _unexplained(by_layer[name])) for name in names},
+        by_layer={name: _account(name, balances, entries, "layer") for name in names},
+        unexplained={name: _unexplained(name, balances, entries) for name in names},
     )
 
 
@@ -83,10 +81,8 @@ def _account(account: str, balances: pd.DataFrame, entries: pd.DataFrame, by: st
     own = balances[balances["account"] == account]
     ends = own.groupby([by, "window"])[[OPENING, CLOSING]].sum().groupby(level=by)
     moved = entries[(entries["source"] == account) != (entries["target"] == account)]
-    signed = moved["amount"].where(moved["target"] == account, -moved["amount"])
-    reasons = signed.groupby([moved[by], moved["reason"]]).sum().unstack(fill_value=0)
-    order = _reasons(moved)
-    frame = reasons.reindex(columns=order).reindex(ends[OPENING].first().index, fill_value=0.0)
+    reasons = _signed(account, moved).groupby([moved[by], moved["reason"]]).sum().unstack(fill_value=0)
+    frame = reasons.reindex(columns=_reasons(moved)).reindex(ends[OPENING].first().index, fill_value=0.0)
     frame.insert(0, OPENING, ends[OPENING].first())
     frame[CLOSING] = ends[CLOSING].last()
     frame.columns.name = None
@@ -95,19 +91,28 @@ def _account(account: str, balances: pd.DataFrame, entries: pd.DataFrame, by: st
 
 def _within(entries: pd.DataFrame, periods: pd.Index) -> pd.DataFrame:
     inner = entries[entries["source"] == entries["target"]]
-    order = _reasons(inner)
     frame = inner.groupby(["period", "reason"])["amount"].sum().unstack(fill_value=0)
     frame.columns.name = None
-    return frame.reindex(columns=order).reindex(periods, fill_value=0.0)
+    return frame.reindex(columns=_reasons(inner)).reindex(periods, fill_value=0.0)
 
 
 def _reasons(entries: pd.DataFrame) -> list[str]:
     """Those that moved anything, in the order of a settlement."""
-    return list(dict.fromkeys(entries["reason"][entries["amount"] != 0]))
+    moved = set(entries["reason"][entries["amount"] != 0])
+    return [reason for reason in dict.fromkeys(entries["reason"]) if reason in moved]
 
 
-def _unexplained(frame: pd.DataFrame) -> float:
-    """Also counts a window whose opening is not the closing before it: such money is in no row."""
-    gap = frame[CLOSING] - frame.drop(columns=CLOSING).sum(axis=1)
-    scale = np.abs(frame[[OPENING, CLOSING]].to_numpy()).max()
-    return float(gap.abs().max() / scale) if scale else float(gap.abs().max())
+def _unexplained(account: str, balances: pd.DataFrame, entries: pd.DataFrame) -> float:
+    """Largest gap within a window or between two, of any layer, over the largest balance of a layer."""
+    own = balances[balances["account"] == account].set_index(["layer", "window"]).sort_index()
+    moved = _signed(account, entries).groupby([entries["layer"], entries["window"]]).sum()
+    within = own[CLOSING] - own[OPENING] - moved.reindex(own.index, fill_value=0.0)
+    between = own[OPENING] - own.groupby(level="layer")[CLOSING].shift().fillna(own[OPENING])
+    gap, scale = max(within.abs().max(), between.abs().max()), own[[OPENING, CLOSING]].abs().to_numpy().max()
+    return float(gap / scale) if scale else float(gap)
+
+
+def _signed(account: str, entries: pd.DataFrame) -> pd.Series:
+    """Amounts as the account sees them; 0 where it is not concerned, or on both sides."""
+    came, went = entries["target"] == account, entries["source"] == account
+    return entries["amount"] * (came.astype(int) - went.astype(int))

@@ -86,4 +86,4 @@ def _decimals(largest: float) -> int:
 
 def _closing_line(statement: Statement) -> Text:
     worst = max(statement.unexplained.values(), default=0.0)
-    return Text(f"opening + entries = closing in every period and account, to {worst:.0e} of the balance", "grey58")
+    return Text(f"opening + entries = closing in every log window and layer, to {worst:.0e} of the balance", "grey58")

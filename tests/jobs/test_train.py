@@ -114,6 +114,7 @@ def _finish_and_compare(folder: Path, cwd: Path, reference: Path) -> None:
     result = run(cwd, f"resume={folder}")
     assert result.returncode == 0, result.stderr
     assert records(folder) == records(run_folder(reference))
+    assert (folder / "ledger.jsonl").read_bytes() == (run_folder(reference) / "ledger.jsonl").read_bytes() != b""
     assert _state(folder) == "finished"
 
 

@@ -93,7 +93,9 @@ def test_opening_and_entries_make_closing(config: EconomyConfig, precision: floa
 
 def test_every_transfer_of_the_calibrated_economy_is_written() -> None:
     records = written(lively(), windows=2, length=12)
-    seen = {(row["from"], row["to"], row["reason"]) for record in records for row in record["rows"] if any(row["amount"])}
+    seen = {
+        (row["from"], row["to"], row["reason"]) for record in records for row in record["rows"] if any(row["amount"])
+    }
     assert seen >= {
         ("experts", "experts", "log_tax"),
         ("experts", "experts", "profit"),
