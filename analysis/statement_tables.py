@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -36,11 +38,11 @@ def _headed(name: str, remark: str, table: Table) -> Group:
     return Group(Text(name, style="bold").append(f"  {remark}", style="not bold grey58"), table)
 
 
-def _table(frame: pd.DataFrame, index_name: str, shown: object) -> Table:
+def _table(frame: pd.DataFrame, index_name: str, shown: Callable[[Any], str]) -> Table:
     digits = _decimals(frame[[OPENING, CLOSING]].abs().to_numpy().max())
     table = _columns(index_name, list(frame.columns))
     for index, row in frame.iterrows():
-        table.add_row(shown(index), *_cells(row, digits))  # type: ignore[operator]
+        table.add_row(shown(index), *_cells(row, digits))
     total = frame.sum()
     if index_name == "tokens":  # periods follow each other; layers stand side by side
         total[OPENING], total[CLOSING] = frame[OPENING].iloc[0], frame[CLOSING].iloc[-1]

@@ -56,6 +56,7 @@ def waterfall(statement: Statement) -> Figure:
 
 def _draw_account(axis: Axes, frame: pd.DataFrame, colours: dict[str, str]) -> None:
     """From opening to closing in every period: a floating bar per reason, joined by the balance's line."""
+    axis.use_sticky_edges = False  # leaves air around the bars
     reasons = [name for name in frame.columns if name not in (OPENING, CLOSING)]
     width = SLOT / max(1, len(reasons))
     for place, (_, row) in enumerate(frame.iterrows()):

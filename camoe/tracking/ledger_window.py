@@ -46,10 +46,11 @@ class LedgerWindow:
         """The window so far; None without a settlement."""
         if not self._settlements:
             return None
+        closing = _lists(self._accounts())
         return {
             "settlements": self._settlements,
-            "opening": _lists(self._opening),
-            "closing": _lists(self._accounts()),
+            "opening": {account: self._opening[account].tolist() for account in closing},
+            "closing": closing,
             "rows": [
                 {"from": source, "to": target, "reason": reason, "amount": amount.tolist()}
                 for (source, target, reason), amount in self._amounts.items()

@@ -15,6 +15,7 @@ from tests.jobs.command import SMALL, command, records, run, run_folder, text_fi
 
 LIVELY = [  # everything that can move money does
     "economy=calibrated",
+    "economy.alpha.holdout_share=0.25",
     "economy.capital.half_life=2000",
     "economy.wealth_tax.threshold=1.01",
     "economy.wealth_tax.half_life=500",
