@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks import step
-from benchmarks.families import FAMILIES, about, run_family
+from benchmarks.families import DEFAULT, FAMILIES, ONLY_WHEN_NAMED, about, run_family
 from benchmarks.machine import describe
 from benchmarks.report import as_json, as_markdown, cells, screen_table, write_page
 from benchmarks.result import Result
@@ -35,14 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
         if name not in FAMILIES:
             parser.error(str(not_an_option("ROW", name, tuple(FAMILIES), noun="row")))
     if options.list:
-        print("\n".join(f"{name:20} {about(name)}" for name in FAMILIES))
+        for name in FAMILIES:
+            print(f"{name:20} {about(name)}{' (only when named)' if name in ONLY_WHEN_NAMED else ''}")
         return 0
     torch.set_num_threads(options.threads)
     console, machine = Console(stderr=True), describe()
     begin, results = time.perf_counter(), list[Result]()
     with console.status("") as status:
         session = Session(options.quick, options.repetitions, status.update)
-        for name in options.rows or FAMILIES:
+        for name in options.rows or DEFAULT:
             for result in run_family(name, session):
                 results.append(result)
                 console.print(Text(" | ".join(cells(result)[:3]).replace("`", "")))
@@ -66,7 +67,7 @@ def _write(results: list[Result], machine: dict[str, str], command: str, out: Pa
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="see --list; all by default")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="see --list; by default all that need no training")
     parser.add_argument("--list", action="store_true", help="what each ROW measures")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: tries the machinery")
     parser.add_argument("--repetitions", type=int, default=7, help="of what is cheap to repeat (default 7)")

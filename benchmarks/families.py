@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks import (
+    audit_cost,
+    credit_audit,
     expert_stage,
     generation,
     head_loss,
@@ -32,11 +34,16 @@ _MODULES = (
     generation,
     peak_memory,
     settlement,
+    audit_cost,
+    credit_audit,
     tracking,
     start_up,
     training_cuda,
 )
 FAMILIES = {module.ROW: module for module in _MODULES}
+ONLY_WHEN_NAMED = frozenset({credit_audit.ROW})
+"""They train models for many minutes."""
+DEFAULT = tuple(name for name in FAMILIES if name not in ONLY_WHEN_NAMED)
 
 
 def about(name: str) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import head_loss, prefix_attention, published_layers
-from benchmarks.families import FAMILIES, about, run_family
+from benchmarks import audit_cost, head_loss, prefix_attention, published_layers
+from benchmarks.families import DEFAULT, about, run_family
 from benchmarks.session import Session
 from benchmarks.training_cuda import share_of_peak
 from benchmarks.whole_step import TINY
 from benchmarks.workload import build_model
 from camoe.economy.market import CapitalMarket
 from camoe.economy.market_report import MarketReport
+from camoe.economy.measured_credit import MeasuredCredit
 from camoe.kernels.wkv7 import wkv7
 from camoe.tracking.metrics_log import MetricsLog
+from camoe.training.audit import measure_credit
 
 QUICK = Session(quick=True, repetitions=1)
 SLOW = ("head_loss", "peak_memory", "start_up")  # processes of their own
@@ -27,7 +30,7 @@ def _slow(names: tuple[str, ...]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
 
 
-@pytest.mark.parametrize("name", _slow(tuple(FAMILIES)))
+@pytest.mark.parametrize("name", _slow(DEFAULT))
 def test_every_row_runs(name: str) -> None:
     results = list(run_family(name, QUICK))
     assert results
@@ -74,6 +77,14 @@ def _idle_market(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CapitalMarket, "settle", lambda *_, **__: nothing)
 
 
+def _inflated_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(*arguments: Any) -> MeasuredCredit:
+        credit = measure_credit(*arguments)
+        return replace(credit, effect=credit.effect + 1)
+
+    monkeypatch.setattr(audit_cost, "measure_credit", measure)
+
+
 def _lost_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MetricsLog, "write", lambda *_: None)
 
@@ -93,6 +104,7 @@ def _empty_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
         ("generation", _published_expert),
         ("peak_memory", _published_expert),
         ("settlement", _idle_market),
+        ("audit_cost", _inflated_audit),
         ("tracking", _lost_records),
         ("start_up", _empty_configuration),
     ],

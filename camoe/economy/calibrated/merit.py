@@ -18,6 +18,8 @@ class Profit(NamedTuple):
 
     value: Tensor
     """V_e, nats per served token, 0 where nothing was served."""
+    value_error: Tensor
+    """Standard error of V_e, nats per served token; that of Pi_e is smaller by n_e / (n_e + n_0)."""
     rate: Tensor
     """Pi_e, nats per served token beyond the layer's mean; sum_e n_e Pi_e = 0 as n_0 -> 0."""
     error: Tensor
@@ -36,12 +38,12 @@ def profit(credit: Tensor, squares: Tensor, prior_tokens: float) -> Profit:
     rate = (total - mean * served) / weight
     value = quotient(total, served)
     net_square, net_served, served_square = squares
-    scatter = (net_square - 2 * value * net_served + value**2 * served_square).clamp(min=0)
-    error = scatter.sqrt() / weight
+    scatter = (net_square - 2 * value * net_served + value**2 * served_square).clamp(min=0).sqrt()
+    error = scatter / weight
     deviation = (rate.var(-1, correction=0, keepdim=True) + error**2).sqrt()
     between, within = rate.var(-1, keepdim=True), error.square().mean(-1, keepdim=True)
     reliability = torch.where(between > 0, 1 - quotient(within, between), 0).clamp(min=0)
-    return Profit(value, rate, error, quotient(rate, deviation), reliability)
+    return Profit(value, quotient(scatter, served), rate, error, quotient(rate, deviation), reliability)
 
 
 def merit(profits: Profit) -> Tensor:

@@ -111,7 +111,7 @@ def _credit(config: CalibratedConfig, state: CalibratedState, outcome: Outcome) 
     by_surplus, by_price = price.efficiency(state.value_moments)
     return {
         "credit": profits.value,
-        "credit_error": profits.error,
+        "credit_error": profits.value_error,
         "merit": merit.merit(profits),
         "reliability": profits.reliability.squeeze(-1),
         "gain": capital.gain(merit.clipped(profits.score), config.capital).squeeze(-1),

@@ -94,6 +94,9 @@ def test_standard_error_of_a_ratio() -> None:
     value = 12 / 60
     expected = math.sqrt(sum((d - value * n) ** 2 for d, n in ((3, 10), (1, 20), (8, 30)))) / 60
     assert found.error.tolist()[0] == pytest.approx([expected] * 2)
+    shrunk = merit.profit(credit.expand(2, 1, 2), squares.expand(3, 1, 2), prior_tokens=60.0)
+    assert shrunk.value_error.tolist()[0] == pytest.approx([expected] * 2)  # what is logged beside V_e
+    assert shrunk.error.tolist()[0] == pytest.approx([expected / 2] * 2)  # of Pi_e, which n_0 halves
 
 
 def test_log_tax_and_growth() -> None:
