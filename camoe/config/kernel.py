@@ -31,5 +31,11 @@ class KernelConfig:
         help="torch.compile for training steps: nothing, or TimeMix around the recurrence",
         options=("none", "time_mix"),
     )
+    allocator: str = setting(
+        "reuse",
+        help="CPU memory that is freed: kept for the next step, which is faster, or given back to the system",
+        options=("reuse", "system"),
+        affects_results=False,
+    )
     device: str = setting("auto", help="auto, cpu or cuda", options=("auto", "cpu", "cuda"))
     threads: int = setting(0, help="torch threads; 0 leaves torch's own choice", low=0)

@@ -8,6 +8,7 @@ import torch
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.kernel import KernelConfig
+from camoe.kernels.allocator import choose_allocator
 from camoe.kernels.dispatch_choice import choose_dispatch
 from camoe.kernels.matmul_precision import PrecisionChoice, ProductSize, choose_matmul_precision
 from camoe.kernels.wkv7 import BackendChoice, choose_backend
@@ -18,7 +19,10 @@ from camoe.tracking.console import Choice
 
 @dataclass(frozen=True)
 class Placement:
-    """device and its reason; wkv, dispatch, matmul: who computes recurrence, experts and float32 products, and why."""
+    """device and its reason; wkv, dispatch, matmul: who computes recurrence, experts and float32 products, and why.
+
+    allocator: what becomes of freed memory.
+    """
 
     device: torch.device
     device_reason: str
@@ -27,6 +31,7 @@ class Placement:
     wkv: BackendChoice
     dispatch: BackendChoice
     matmul: PrecisionChoice
+    allocator: BackendChoice
 
     def choices(self) -> list[Choice]:
         """For the first lines of a job."""
@@ -36,6 +41,7 @@ class Placement:
             Choice("WKV-7", self.wkv.name, self.wkv.reason),
             Choice("experts run", self.dispatch.name, self.dispatch.reason),
             Choice("fp32 products", self.matmul.name, self.matmul.reason),
+            Choice("allocator", self.allocator.name, self.allocator.reason),
         ]
 
     def apply(self, model: LanguageModel, kernel: KernelConfig) -> None:
@@ -47,7 +53,7 @@ class Placement:
 def place(config: KernelConfig, run: RunConfig, *, one_token: bool = False) -> Placement:
     """Choose everything for a job that reads whole micro-batches or, for `one_token`, goes token by token.
 
-    Applies threads and the precision of products.
+    Applies threads, the precision of products and the allocator.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -61,7 +67,10 @@ def place(config: KernelConfig, run: RunConfig, *, one_token: bool = False) -> P
     dispatch = choose_dispatch(config.dispatch, name, run.train.precision, row_widths(run))
     matmul = choose_matmul_precision(config.matmul_precision, name, product_size(run, one_token=one_token))
     torch.set_float32_matmul_precision(matmul.name)
-    return Placement(torch.device(name), reason, torch.get_num_threads(), threads_reason, backend, dispatch, matmul)
+    allocator = choose_allocator(config.allocator)
+    return Placement(
+        torch.device(name), reason, torch.get_num_threads(), threads_reason, backend, dispatch, matmul, allocator
+    )
 
 
 def model_to_train(config: RunConfig, placement: Placement) -> LanguageModel:
