@@ -18,7 +18,9 @@ from benchmarks.machine import describe
 from benchmarks.report import as_json, as_markdown, cells, screen_table, write_page
 from benchmarks.result import Result
 from benchmarks.session import Session
+from camoe.config.kernel import KernelConfig
 from camoe.config.refusal import not_an_option
+from camoe.kernels.allocator import choose_allocator
 from camoe.tracking.provenance import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "performance.md"
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:20} {about(name)}{' (only when named)' if name in ONLY_WHEN_NAMED else ''}")
         return 0
     torch.set_num_threads(options.threads)
+    choose_allocator(KernelConfig().allocator)  # as a run does; peers gain by it too
     console, machine = Console(stderr=True), describe()
     begin, results = time.perf_counter(), list[Result]()
     with console.status("") as status:

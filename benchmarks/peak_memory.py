@@ -18,6 +18,8 @@ from benchmarks.sample import Sample
 from benchmarks.session import Session
 from benchmarks.whole_step import TINY, our_step, published_step, same_gradients
 from benchmarks.workload import StepShape, build_model
+from camoe.config.kernel import KernelConfig
+from camoe.kernels.allocator import choose_allocator
 from camoe.tracking.provenance import REPOSITORY
 
 ROW = "peak_memory"
@@ -63,6 +65,8 @@ def main() -> None:
     parser.add_argument("shape", type=json.loads)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.form == "ours":
+        choose_allocator(KernelConfig().allocator)
     shape = StepShape(**options.shape)
     before = resident_now()
     step = FORMS[options.form](build_model(shape.config()), shape)

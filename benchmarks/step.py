@@ -17,6 +17,8 @@ from benchmarks.published_camoe import PublishedCaMoE
 from benchmarks.sample import Contestant, Sample, interleaved
 from benchmarks.whole_step import our_step, published_step, same_gradients
 from benchmarks.workload import DTYPES, EXTRAS, StepShape, build_model
+from camoe.config.kernel import KernelConfig
+from camoe.kernels.allocator import choose_allocator
 from camoe.model.language_model import LanguageModel
 
 Measure = tuple[str, dict[str, Sample]]
@@ -40,6 +42,7 @@ def main(arguments: list[str]) -> int:
     options = vars(_parser().parse_args(arguments))
     repetitions, published = options.pop("repetitions"), options.pop("published")
     torch.set_num_threads(options.pop("threads"))
+    choose_allocator(KernelConfig().allocator)
     shape = StepShape(**options)
     gate = same_gradients(shape)
     for name, samples in measures(shape, repetitions, published=published):
