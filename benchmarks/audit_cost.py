@@ -1,8 +1,8 @@
 """Share of a training step that measuring the experts' credit takes, audits and their books included.
 
-At the default share one sequence of eight is audited, in a layer that changes from step to step. On average half of the
-layers and half a layer run again, and the head, forward only: with a backward pass twice as dear as a forward pass that
-is (L + 1) / 2L / 3 / 8 of the step, 2.4 % for 6 layers and 2.1 % for many.
+At the default share every eighth step is audited whole, in a layer that changes from audit to audit. On average half of
+the layers and half a layer run again, and the head, forward only: with a backward pass twice as dear as a forward pass
+that is (L + 1) / 2L / 3 / 8 of all steps, 2.4 % for 6 layers and 2.1 % for many.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def measure(session: Session) -> Iterator[Result]:
     contestants |= {credit: audits_of_every_layer(model, shape, kind) for credit, kind in CREDITS.items()}
     seconds = session.race(contestants, 5)
     for credit in CREDITS:
-        audit = seconds[credit].scaled(1 / shape.n_layer)
+        audit = seconds[credit].scaled(CreditConfig().share / shape.n_layer)
         yield Result(
             row=ROW,
-            what=f"credit by {credit}, share of a step, {audited_sequences(shape)} of the sequences, {shape}",
+            what=f"credit by {credit}, share of a step, 1 in {1 / CreditConfig().share:.0f} steps, {shape}",
             value=audit.over(seconds["step"].plus(audit), "share"),
             must=at_most(0.03) if credit == "replacement_audit" and not session.quick else None,
             limit=(shape.n_layer + 1) / (2 * shape.n_layer) / 24 if credit == "replacement_audit" else None,
-            figures={"step without": seconds["step"], "audit, mean of the layers": audit},
+            figures={"step without": seconds["step"], "audits, mean over steps and layers": audit},
             gate=gate,
         )
 
@@ -62,15 +62,10 @@ def calibrated(config: RunConfig) -> RunConfig:
     return replace(config, economy=CalibratedConfig())
 
 
-def audited_sequences(shape: StepShape) -> int:
-    """Sequences of a step that the default share audits, at least one."""
-    return max(1, round(shape.batch * CreditConfig().share))
-
-
 def audits_of_every_layer(model: LanguageModel, shape: StepShape, kind: str) -> Contestant:
-    """The audits of as many steps as there are layers, as `train_step` does them after a step's backward pass."""
+    """The audits of a step in every layer in turn, as `train_step` does one of them after a backward pass."""
     first_runs = [first_run(model, shape, layer) for layer in range(shape.n_layer)]
-    rows = torch.arange(audited_sequences(shape))
+    rows = torch.arange(shape.batch)
     assert isinstance(model.market, CalibratedMarket)
     window = CalibratedWindow(model.market.config, model.market.state)
 

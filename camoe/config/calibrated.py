@@ -41,7 +41,7 @@ class CreditConfig:
     """(4), (6) What an expert is credited with."""
 
     kind: str = setting("replacement_audit", help="how an expert's value is measured", options=CREDITS)
-    share: float = setting(0.125, help="share of the training sequences that are audited", low=0, high=1)
+    share: float = setting(0.125, help="share of the training steps whose sequences are audited", low=0, high=1)
     half_life: float = setting(4e6, help="training tokens over which credit is averaged", above=0)
     prior_tokens: float = setting(2000.0, help="served tokens n_0 that shrink the credit of the untried", above=0)
 

@@ -17,16 +17,16 @@ class AuditPlan:
 
     kind: "replacement" bans one expert per sequence, drawn uniformly; "leave_one_out" bans each in turn; both re-run
     from the audited layer, and the next bidder serves. "midpoint" differentiates at half of the layer's weights.
-    share: of the sequences, those that are audited. n_layer: L.
+    share: of the steps, those whose sequences are audited. n_layer: L.
     """
 
     kind: str
     share: float
     n_layer: int
 
-    def layer(self, settlement: int) -> int:
-        """The one layer that is audited in the window of settlement `settlement`, counted from 0."""
-        return settlement % self.n_layer
+    def layer(self, earlier_audits: int) -> int:
+        """The one layer that is audited in a window, after so many audited windows."""
+        return earlier_audits % self.n_layer
 
 
 @dataclass(frozen=True, kw_only=True)
