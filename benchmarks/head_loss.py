@@ -14,13 +14,13 @@ from torch import Tensor
 
 from benchmarks.gate import require, worst_error
 from benchmarks.gemm_floor import floor_of, record_products
-from benchmarks.resident import resident_now, resident_peak
 from benchmarks.result import Result, at_least, at_most
 from benchmarks.sample import Contestant, Sample
 from benchmarks.session import Session
 from benchmarks.workload import products_of_a_run
 from camoe.kernels.linear_cross_entropy import linear_cross_entropy
 from camoe.tracking.provenance import REPOSITORY
+from camoe.tracking.resident_memory import resident_now, resident_peak
 
 ROW = "head_loss"
 LARGEST_ERROR = 1e-9  # of float64 losses and gradients

@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 
 import torch
 
-from benchmarks.resident import resident_now, resident_peak
 from benchmarks.result import Result, at_most
 from benchmarks.sample import Sample
 from benchmarks.session import Session
@@ -21,6 +20,7 @@ from benchmarks.workload import StepShape, build_model
 from camoe.config.kernel import KernelConfig
 from camoe.kernels.allocator import choose_allocator
 from camoe.tracking.provenance import REPOSITORY
+from camoe.tracking.resident_memory import resident_now, resident_peak
 
 ROW = "peak_memory"
 FORMS = {"ours": our_step, "published": published_step}

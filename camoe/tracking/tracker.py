@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from camoe.tracking.metric_definitions import warn_if_undefined
 from camoe.tracking.metrics_log import MetricsLog
 from camoe.tracking.mlflow_sink import MlflowSink
 from camoe.tracking.mlflow_store import how_to_look, tracking_uri
+from camoe.tracking.resident_memory import resident_peak
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
 
@@ -104,4 +104,4 @@ def peak_memory() -> int:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resident_peak()

@@ -19,6 +19,7 @@ WITHOUT_RESULTS = {
     "output_dir",
     "resume",
     "data.cache_dir",
+    "kernel.allocator",
     "train.self_check",
     "train.checkpoint_every",
     "train.keep_checkpoints",

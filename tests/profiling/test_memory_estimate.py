@@ -88,19 +88,20 @@ def test_recomputing_keeps_less() -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
 import torch
 from tests.profiling.test_memory_estimate import BACKEND, _peak_of_a_real_step, _run
 from camoe.profiling.memory_estimate import estimate_memory
+from camoe.tracking.resident_memory import resident_peak
 config = _run({"model": {"n_embd": 128}, "train": {"ctx_len": int(sys.argv[1]), "micro_batch": 8}})
 _peak_of_a_real_step(config)
 estimate = estimate_memory(config, BACKEND)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, estimate.peak - estimate.weights - estimate.optimizer)
+print(resident_peak(), estimate.peak - estimate.weights - estimate.optimizer)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="the environment speaks to glibc")
 def test_the_process_grows_by_the_estimate() -> None:
     """Within a tenth, from a short context to a long one, where the allocator gives back what is freed.
 
