@@ -48,7 +48,7 @@ class Experiments:
 
     Held out is the share of G, rounded up or down at random so that its mean is exact. Audits come together: in the
     share of the steps, at even distances, every sequence that is not held out is audited, because one sequence alone
-    takes half as much again per token as eight.
+    uses the machine worse than many.
     """
 
     def __init__(self, seed: int, market: Market, n_expert: int) -> None:
