@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from camoe.config.analysis import AnalysisConfig
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.data import DataConfig
 from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
@@ -56,6 +57,7 @@ class RunConfig:
     kernel: KernelConfig = _group(KernelConfig, "where and how the arithmetic runs")
     job: JobConfig = _group(JobConfig, "what run.py does", affects_results=False)
     tracking: TrackingConfig = _group(TrackingConfig, "where metrics go", affects_results=False)
+    analysis: AnalysisConfig = _group(AnalysisConfig, "how the runs of a sweep will be judged", affects_results=False)
     seeds: SeedsConfig = _group(SeedsConfig, "seeds of initial weights, data order and router noise")
     seed: int = setting(0, help="sets all three seeds", low=0, high=LARGEST_SEED, affects_results=False)
     name: str = setting("camoe", help="short name in the run folder and in MLflow", affects_results=False)

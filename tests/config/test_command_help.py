@@ -25,7 +25,7 @@ def test_values_of_no_group() -> None:
     first_words = {line[0] for line in LINES if line}
     assert {f"train.{field.name}" for field in fields(TrainConfig)} <= first_words
     assert {f"seeds.{field.name}" for field in fields(SeedsConfig)} <= first_words
-    assert {field.name for field in fields(RunConfig)} - {"train", "seeds"} <= first_words
+    assert {field.name for field in fields(RunConfig)} - {"train", "seeds", "analysis"} <= first_words
 
 
 def test_examples() -> None:

@@ -48,7 +48,7 @@ def changed(value: Any) -> Any:
 
 
 def affects_results(path: str) -> bool:
-    return path not in WITHOUT_RESULTS and not path.startswith(("job.", "tracking."))
+    return path not in WITHOUT_RESULTS and not path.startswith(("job.", "tracking.", "analysis."))
 
 
 @pytest.mark.parametrize("economy", ["off", "v18", "v21"])
