@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from camoe.config.refusal import ConfigError, not_an_option, out_of_range
+from camoe.config.refusal import ConfigError
 from camoe.config.run import RunConfig
-from camoe.config.setting import allowed_range, within_limits
 from camoe.config.unknown_setting import unknown_setting
+from camoe.config.value_check import check_value
 
 
 def resolve(cfg: DictConfig) -> RunConfig:
@@ -28,17 +27,6 @@ def resolve(cfg: DictConfig) -> RunConfig:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, RunConfig)
     return config
-
-
-def check_value(path: str, definition: Field[Any], value: Any) -> None:
-    """Refuses a value that is none of its setting's options, not finite, or outside its limits."""
-    options = definition.metadata.get("options")
-    if options and value not in options:
-        raise not_an_option(path, value, options)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise out_of_range(path, value, "a finite number")
-    if not within_limits(definition, value):
-        raise out_of_range(path, value, allowed_range(definition))
 
 
 def _check(node: DictConfig, prefix: str) -> None:

@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 
 from camoe.config import ConfigError
 from camoe.config.economy import V18Config, V21Config
-from camoe.config.resolve import check_value, resolve
+from camoe.config.resolve import resolve
 from camoe.config.setting import allowed_range
 from camoe.config.train import TrainConfig
+from camoe.config.value_check import check_value
 
 pytestmark = pytest.mark.usefixtures("hydra")
 

@@ -1,0 +1,21 @@
+"""One value against what its setting allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import Field
+from typing import Any
+
+from camoe.config.refusal import not_an_option, out_of_range
+from camoe.config.setting import allowed_range, within_limits
+
+
+def check_value(path: str, definition: Field[Any], value: Any) -> None:
+    """Refuses a value that is none of its setting's options, not finite, or outside its limits."""
+    options = definition.metadata.get("options")
+    if options and value not in options:
+        raise not_an_option(path, value, options)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise out_of_range(path, value, "a finite number")
+    if not within_limits(definition, value):
+        raise out_of_range(path, value, allowed_range(definition))
