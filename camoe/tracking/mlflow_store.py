@@ -92,7 +92,8 @@ def open_experiment(uri: str, name: str) -> tuple[MlflowClient, str]:
 def repair_dead_runs(client: MlflowClient, experiment_id: str) -> int:
     """End runs that say RUNNING although their process on this host is gone; returns how many.
 
-    They become KILLED, or what their run folder says when only MLflow was away at the end.
+    They become KILLED, or what their run folder says when only MLflow was away at the end. A run that another process
+    is going on with, and has not told MLflow yet, is left to that one.
     """
     host = ProcessIdentity.current().host
     running = client.search_runs(
@@ -101,17 +102,19 @@ def repair_dead_runs(client: MlflowClient, experiment_id: str) -> int:
     dead = 0
     for run in running:
         process = process_of(run.data.tags)
-        if process is not None and process.is_dead:
-            state, reason = _how_it_ended(run.data.tags.get("camoe.run_folder", ""))
+        if process is None or not process.is_dead:
+            continue
+        state, reason = _how_it_ended(run.data.tags.get("camoe.run_folder", ""))
+        if state != "running":
             client.set_tag(run.info.run_id, "camoe.reason", reason or f"{process} vanished")
             client.set_terminated(run.info.run_id, status=MLFLOW_STATUS[state])
             dead += 1
     return dead
 
 
-def process_tags() -> dict[str, str]:
-    """Tags by which `repair_dead_runs` knows the process of a run."""
-    process = ProcessIdentity.current()
+def process_tags(process: ProcessIdentity | None = None) -> dict[str, str]:
+    """Tags by which `repair_dead_runs` knows the process of a run; this one when none is given."""
+    process = process or ProcessIdentity.current()
     return {
         "camoe.host": process.host,
         "camoe.pid": str(process.pid),
@@ -132,7 +135,7 @@ def _how_it_ended(run_folder: str) -> tuple[State, str]:
         status = RunFolder.open(run_folder).status()
     except ConfigError:  # moved or deleted
         return "killed", ""
-    return ("killed", "") if status.state == "running" else (status.state, status.reason)
+    return status.state, status.reason
 
 
 def _artifact_location(uri: str, experiment: str) -> str | None:

@@ -1,8 +1,4 @@
-"""How far a run's metrics.jsonl has been sent to MLflow, and what is still to send.
-
-MLflow cannot delete a metric. A resumed run writes the records after its checkpoint a second time, with the same values
-except `time/`; the mark, which is not rewound, keeps them from being sent twice.
-"""
+"""How far a run's metrics.jsonl has been sent to MLflow, and what is still to send."""
 
 from __future__ import annotations
 
@@ -17,12 +13,17 @@ from camoe.tracking.metrics_log import parse_record
 
 @dataclass(frozen=True)
 class UploadMark:
-    """Content of mlflow.json. The last record sent is number `count` (from 1) among those of `step`."""
+    """Content of mlflow.json: the store and the run that the folder was last sent to, and how far.
+
+    The last record sent is number `count` (from 1) among those of `step`; all artifacts were sent at `artifacts_sent`
+    (seconds since 1970).
+    """
 
     uri: str
     run_id: str
     step: int = -1
     count: int = 0
+    artifacts_sent: float = 0.0
 
     @classmethod
     def load(cls, path: Path) -> UploadMark | None:

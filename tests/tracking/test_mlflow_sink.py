@@ -14,7 +14,7 @@ import pytest
 
 from camoe.config.tracking import TrackingConfig
 from camoe.tracking.metrics_log import read_metrics
-from camoe.tracking.mlflow_sink import LONGEST_VALUE, flatten, mlflow_values
+from camoe.tracking.mlflow_records import LONGEST_VALUE, flatten, mlflow_values
 from camoe.tracking.mlflow_store import open_experiment
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.tracker import Tracker
