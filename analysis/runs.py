@@ -123,7 +123,7 @@ def _row(path: Path, last: int) -> dict[str, Any]:
 
 
 def _identity(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    weights = facts.get("initial_weights") or {}
+    weights = facts.get("initial_weights_by_group") or {}
     return {
         "name": config.get("name"),
         "sweep": facts.get("sweep") or config.get("sweep"),

@@ -47,7 +47,7 @@ def made_run(
         overrides=[f"name={arm}", f"seed={seed}", f"router.noise_std={len(arm) / 100}"],
         provenance={
             "data": "text",
-            "initial_weights": {group: f"{group}-{seed}" for group in WEIGHTS},
+            "initial_weights_by_group": {group: f"{group}-{seed}" for group in WEIGHTS},
             **(facts or {}),
         },
         now=now or BEGAN + timedelta(seconds=seed),
