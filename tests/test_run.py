@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -133,9 +134,9 @@ def test_multirun_runs_every_arm_and_keeps_to_its_folder(tmp_path: Path) -> None
     arms = [line.split() for line in done.stdout.splitlines() if line.startswith("arm")]
     assert [arm[1:3] for arm in arms] == [["0", "5"], ["1", "6"]]
     (folder,) = {arm[3] for arm in arms}
-    assert folder.startswith("outputs/sweeps/")
     empty = tmp_path / "empty"
-    assert [path.relative_to(empty / folder) for path in empty.rglob("*") if path.is_file()] == [Path("multirun.yaml")]
+    assert folder.startswith("outputs/sweeps/")
+    assert [path.relative_to(empty / folder) for path in empty.rglob("*") if path.is_file()] == [Path("sweep.json")]
 
 
 def test_bad_arm_stops_the_multirun_before_any_starts(tmp_path: Path) -> None:
@@ -158,6 +159,24 @@ def test_sweep_file_sets_parameters(tmp_path: Path) -> None:
     done = python(str(tmp_path / "job.py"), "-m", *group, "router.top_k=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if "started" in line] == ["started 1", "started 2"]
+
+
+def test_sweep_file_names_its_arms(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "study.yaml").write_text(
+        "# @package _global_\nsweep: study\nhydra:\n  sweeper:\n    params: {seed: '1,2'}\n    arms:\n"
+        "      gate: [economy=off]\n      market: [economy=v21, router.top_k=1]\n"
+    )
+    group = ["--config-dir", str(tmp_path), "+mine=study"]
+    done = command(tmp_path, "print('arm', config.arm, config.seed, config.economy.kind)", "-m", *group)
+    assert done.returncode == 0, done.stderr
+    started = [line for line in done.stdout.splitlines() if line.startswith("arm")]
+    assert started == ["arm gate 1 off", "arm market 1 v21", "arm gate 2 off", "arm market 2 v21"]
+    plan = json.loads((tmp_path / "empty" / "outputs" / "sweeps" / "study" / "sweep.json").read_text())
+    pairs = [(arm["arm"], arm["seed"]) for arm in plan["arms"]]
+    assert pairs == [("gate", 1), ("market", 1), ("gate", 2), ("market", 2)]
+    assert plan["arms"][0]["overrides"] == ["economy=off", "seed=1", "+mine=study"]
+    assert len({arm["signature"] for arm in plan["arms"]}) == 4
 
 
 def test_other_primary_configuration(tmp_path: Path) -> None:

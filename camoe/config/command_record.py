@@ -28,6 +28,11 @@ def overrides_of(hydra: DictConfig) -> list[str]:
     return cast(list[str], OmegaConf.to_container(hydra.overrides.task, resolve=False))
 
 
+def own_choices(hydra: DictConfig) -> dict[str, str]:
+    """The option chosen in each group, Hydra's own groups left out."""
+    return {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
+
+
 def current_command(warnings: tuple[str, ...] = ()) -> CommandRecord:
     """The record of the job that Hydra is running."""
     hydra = cast(DictConfig, HydraConfig.get())
@@ -35,7 +40,7 @@ def current_command(warnings: tuple[str, ...] = ()) -> CommandRecord:
     return CommandRecord(
         argv=tuple(sys.argv),
         overrides=tuple(overrides_of(hydra)),
-        choices={group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")},
+        choices=own_choices(hydra),
         sweep_dir=str(hydra.sweep.dir) if multirun else None,
         arm=None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num),
         warnings=warnings,

@@ -65,10 +65,17 @@ class RunConfig:
     resume: str | None = setting(
         None, help="run folder to go on with; its own configuration is used", affects_results=False
     )
+    sweep: str | None = setting(None, help="name of the sweep this run belongs to", affects_results=False)
+    arm: str | None = setting(None, help="name of this run's arm in the sweep", affects_results=False)
+    force: bool = setting(False, help="run again what has run already", affects_results=False)
+    retry: str = setting(
+        "none", help="failed: run what failed before once more", options=("none", "failed"), affects_results=False
+    )
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise ConfigError(f"name: '{self.name}' is not allowed; must be letters, digits, '.', '_' or '-'")
+        for what, name in (("name", self.name), ("sweep", self.sweep)):
+            if name is not None and not re.fullmatch(r"[\w.-]+", name):
+                raise ConfigError(f"{what}: '{name}' is not allowed; must be letters, digits, '.', '_' or '-'")
         self._check_enough_experts()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,17 @@ WRONG: dict[str, tuple[str, ...]] = {
     "-m model=tiny,pilott": ("arm 2 of 2 (model=pilott): model: no option 'pilott'; did you mean pilot?",),
     "-m seed=1,a": ("arm 2 of 2 (seed=a): seed: 'a' is not an integer",),
     "-m seed=1,2 model=tiny model=tiny": ("model: chosen 2 times",),
+    "-m seed=1,2 arm=x sweep=a/b": ("sweep: 'a/b' is not allowed",),
+    "-m seed=1,1": ("the same run as arm camoe (seed 1)",),
+    "-m router.noise_std=interval(0,1)": ("an interval has no list of values",),
+    "-m seed=1,2 +hydra.sweeper.arms.a=['router.top_k=1'] +hydra.sweeper.arms.b=['router.topk=2']": (
+        "arm 2 of 4 (router.topk=2 seed=1)",
+        "router.top_k?",
+    ),
+    "-m seed=1,2 +hydra.sweeper.arms.a=['router.top_k=1,2']": ("arm a: router.top_k=1,2 is several values",),
+    "-m router.top_k=1 +hydra.sweeper.arms.a=['router.top_k=2']": ("arm a sets router.top_k=2; leave it out",),
+    "-m arm=bb +hydra.sweeper.arms.ba=['router.top_k=2']": ("arm: no arm 'bb'; did you mean ba?",),
+    "retry=always": ("retry: no option 'always' (allowed: failed, none)",),
 }
 DRIVER = Path(__file__).with_name("command_lines.py")
 
@@ -85,6 +97,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         capture_output=True,
         text=True,
         cwd=tmp_path_factory.mktemp("empty"),
+        env={**os.environ, "PYTHONPATH": str(DRIVER.parents[2])},  # run.py's own folder, where plugins are found
         check=True,
     )
     return dict(zip(WRONG, json.loads(done.stdout), strict=True))

@@ -1,0 +1,103 @@
+"""A multirun from its composition to its plan: every arm checked, nothing on disk before that."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig
+
+from camoe.config.arm_composition import ComposedArm, compose_arms
+from camoe.config.command_record import CommandRecord
+from camoe.config.refusal import ConfigError
+from camoe.config.run import RunConfig, SeedsConfig
+from camoe.config.signature import signature
+from camoe.sweeping.arms import expand
+from camoe.sweeping.plan import PlannedArm, SweepPlan, sweep_folder
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """One run of a sweep, ready to start: its place in the plan, its configuration, and the record of its command."""
+
+    planned: PlannedArm
+    config: RunConfig
+    command: CommandRecord
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked multirun. Nothing of it has started, and nothing is on disk."""
+
+    folder: Path
+    plan: SweepPlan
+    runs: tuple[ArmRun, ...]
+
+
+def plan_sweep(
+    config: DictConfig,
+    loader: ConfigLoader,
+    arms: Mapping[str, Sequence[str]],
+    params: Mapping[str, str],
+    command_line: Sequence[str],
+) -> Sweep:
+    """Expand, compose and check every arm. ConfigError for a wrong arm, and for two that are the same run."""
+    asked = expand(arms, params, command_line, unnamed=str(config.name), loader=loader)
+    composed = compose_arms(config, loader, [arm.overrides for arm in asked])
+    planned = [
+        PlannedArm(arm.label, _seed(found.config.seeds), arm.overrides, signature(found.config))
+        for arm, found in zip(asked, composed, strict=True)
+    ]
+    first = composed[0].config
+    if first.job.name == "train":
+        _refuse_same_runs(planned)
+    name = first.sweep or _name_of_unnamed(planned)
+    folder = sweep_folder(first.output_dir, name)
+    plan = SweepPlan(name, shlex.join(sys.argv), datetime.now().isoformat(timespec="seconds"), tuple(planned))
+    runs = [
+        _arm_run(number, arm, found, folder) for number, (arm, found) in enumerate(zip(planned, composed, strict=True))
+    ]
+    return Sweep(folder, plan, tuple(runs))
+
+
+def _arm_run(number: int, planned: PlannedArm, found: ComposedArm, folder: Path) -> ArmRun:
+    labels = (f"sweep={folder.name}", f"arm={QuotedString(planned.arm, Quote.single).with_quotes()}")
+    own = [text for text in found.overrides if text.partition("=")[0] not in ("sweep", "arm")]
+    command = CommandRecord(
+        argv=tuple(sys.argv),
+        overrides=(*own, *labels),
+        choices=found.choices,
+        sweep_dir=str(folder),
+        arm=number,
+        warnings=found.warnings,
+    )
+    return ArmRun(planned, replace(found.config, sweep=folder.name, arm=planned.arm), command)
+
+
+def _seed(seeds: SeedsConfig) -> int | str:
+    values = (seeds.init, seeds.data, seeds.router_noise)
+    return values[0] if len(set(values)) == 1 else "/".join(map(str, values))
+
+
+def _refuse_same_runs(planned: Sequence[PlannedArm]) -> None:
+    seen: dict[str, PlannedArm] = {}
+    for arm in planned:
+        other = seen.setdefault(arm.signature, arm)
+        if other is not arm:
+            raise ConfigError(
+                f"arm {arm.arm} (seed {arm.seed}): the same run as arm {other.arm} (seed {other.seed}), for no setting "
+                "that affects results differs; leave one out"
+            )
+
+
+def _name_of_unnamed(planned: Sequence[PlannedArm]) -> str:
+    """The same for the same runs, so that a command issued again finds its sweep."""
+    text = " ".join(sorted(arm.signature for arm in planned))
+    return f"multirun-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
