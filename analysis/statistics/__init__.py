@@ -1,0 +1,1 @@
+"""Statistics of paired arms: pure functions of numbers, one concept a file, by scipy and statsmodels."""
