@@ -21,7 +21,8 @@ def new_run_folder(
     """Make the folder of a run that is about to begin, with what it was made from."""
     provenance = collect_provenance(
         data=corpus.fingerprint,
-        initial_weights=weights_hash(model),
+        initial_weights_by_group=weights_hash(model),
+        seeds=asdict(config.seeds),
         device=str(placement.device),
         wkv_backend=placement.wkv.name,
         dispatch=placement.dispatch.name,

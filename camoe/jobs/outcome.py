@@ -41,13 +41,12 @@ def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation) -> di
         **evaluation.record("final"),
         "final/gzip_bpb": scale["gzip_bits_per_byte"],
         "final/unigram_bpb": scale["unigram_bits_per_byte"],
-        "progress/tokens_seen": trainer.progress.tokens_seen,
-        "progress/stream_hash": trainer.loader.stream_hash(trainer.progress.step),
+        **trainer.spent(),
     }
 
 
 def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], text: str) -> RunSummary:
-    """The summary of a finished run; its times are those of this process, not of one that it went on from."""
+    """The summary of a finished run; `elapsed` is this process's, not of one that it went on from."""
     config, model = trainer.config, trainer.model
     return RunSummary(
         name=config.name,

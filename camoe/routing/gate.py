@@ -30,15 +30,20 @@ class Gate(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Uniform within +-1/sqrt(fan in) for each net, as torch's own Linear."""
-        n_embd = self.weight_in.shape[1]
-        for tensor, fan_in in (
-            (self.weight_in, n_embd),
-            (self.bias_in, n_embd),
-            (self.weight_out, self.hidden),
-            (self.bias_out, self.hidden),
-        ):
-            tensor.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
+        """Uniform within +-1/sqrt(fan in) for each net, as torch's own Linear.
+
+        Net by net, so that an expert's net starts the same whatever the number of experts after it.
+        """
+        into, out = 1 / math.sqrt(self.weight_in.shape[1]), 1 / math.sqrt(self.hidden)
+        for expert in range(self.n_expert):
+            rows, one = slice(expert * self.hidden, (expert + 1) * self.hidden), slice(expert, expert + 1)
+            for weights, bound in (
+                (self.weight_in[rows], into),
+                (self.bias_in[rows], into),
+                (self.weight_out[one], out),
+                (self.bias_out[one], out),
+            ):
+                weights.uniform_(-bound, bound)
 
     def forward(self, h: Tensor) -> Tensor:
         """Gate logits [B,T,E] in fp32 (or the parameters' wider type) from hidden vectors [B,T,C]."""

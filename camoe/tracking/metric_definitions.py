@@ -36,6 +36,7 @@ _QUALITY = (
     ("bpb", "sum of token nats / (ln 2 x UTF-8 bytes of the same text)", "bits/byte", "0.."),
     ("bytes", "UTF-8 bytes of the text that was scored", "bytes", "0.."),
     ("maxvio_global", "max_e n_e / mean_e n_e - 1 with n counted over the whole text", "1", "0..E/k-1", HEADLINE),
+    ("maxvio_noise_floor", "maxvio_global expected of a uniformly random router on the same text", "1", "0.."),
     ("load_entropy", "H(f) / log E", "1", "0..1", LAYERED),
     ("dead_experts", "experts with n_e < 0.01 mean n", "experts", "0..E", LAYERED),
     ("gate_mi", "marginal minus token entropy of the gate, in units of log E", "1", "0..1", LAYERED),
@@ -113,6 +114,13 @@ PHASE = [
 PROGRESS = room(
     "progress",
     ("tokens_seen", "real target tokens trained on since the start", "tokens", "0.."),
+    (
+        "train_flops",
+        "FLOPs of training since the start: 3 x forward FLOPs by who served (a backward is two forwards), and those of "
+        "audits; skipped steps and recomputation are not counted, what is frozen counts as if it learned",
+        "FLOP",
+        "0..",
+    ),
     ("grad_norm", "global gradient norm before clipping", "1", "0.."),
     ("skipped_steps", "steps skipped for a non-finite loss since the start", "steps", "0.."),
     ("stream_hash", "hash of the training sequences read so far", "text", "any"),
@@ -122,6 +130,13 @@ TIME = room(
     ("unix", "when the record was written", "s since 1970", "0.."),
     ("step", "mean duration of an optimiser step in the window", "s", "0.."),
     ("tokens_per_s", "training tokens per second in the window", "tokens/s", "0.."),
+    (
+        "training_s",
+        "time spent training since the start, earlier processes included; without evaluations, checkpoints, start-up, "
+        "and steps that a stop undid",
+        "s",
+        "0..",
+    ),
     ("peak_memory", "largest memory so far: of the accelerator, else resident memory of the process", "bytes", "0.."),
 )
 

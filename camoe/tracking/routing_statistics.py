@@ -27,7 +27,10 @@ from camoe.tracking.metric_definitions import BY_RECORDED_NAME
 from camoe.tracking.routing_sums import micro_batch_sums, tokens_won
 
 DEAD_BELOW = 0.01  # of the mean load
-HELD_OUT = ("load", "load_entropy", "dead_experts", "gate_mi", "trans_share", "flops_per_token", "market_flip_rate")
+HELD_OUT = (
+    *("maxvio_global", "maxvio_noise_floor", "load", "load_entropy", "dead_experts", "gate_mi"),
+    *("trans_share", "flops_per_token", "market_flip_rate"),
+)
 
 
 def routing_statistics_of(model: LanguageModel) -> RoutingStatistics:
@@ -83,7 +86,7 @@ class RoutingStatistics:
         return {
             f"{room}/{name}": value
             for name, value in kept.items()
-            if name.split("/")[0] in ("maxvio_global", *HELD_OUT) and f"{room}/{name}" in BY_RECORDED_NAME
+            if name.split("/")[0] in HELD_OUT and f"{room}/{name}" in BY_RECORDED_NAME
         }
 
     def state(self) -> dict[str, Tensor]:

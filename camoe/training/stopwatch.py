@@ -8,13 +8,18 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Counts optimiser steps against seconds, for the last window and for this process as a whole."""
+    """Counts optimiser steps against seconds, for the last window and for the run, earlier processes included."""
 
-    def __init__(self, step: int) -> None:
-        """`step` steps are done already."""
-        self._began = self._since = time.perf_counter()
-        self._first_step = self._step = step
-        self._left_out = self._left_out_before = 0.0
+    def __init__(self, step: int = 0, seconds: float = 0.0) -> None:
+        """`step` steps are done already, and took `seconds`."""
+        self._made = time.perf_counter()
+        self._step, self._lap_ended = step, seconds
+        self._before = seconds
+        self.start()
+
+    def start(self) -> None:
+        """Training begins now: what this process did before was preparation."""
+        self._began, self._left_out = time.perf_counter(), 0.0
 
     @contextmanager
     def left_out(self) -> Iterator[None]:
@@ -25,19 +30,21 @@ class Stopwatch:
         finally:
             self._left_out += time.perf_counter() - started
 
+    def seconds(self) -> float:
+        """Training seconds of all steps so far."""
+        return self._before + time.perf_counter() - self._began - self._left_out
+
     def lap(self, step: int) -> tuple[int, float]:
         """Steps and training seconds since the last lap."""
-        now = time.perf_counter()
-        steps, seconds = step - self._step, now - self._since - self._left_out
-        self._since, self._step = now, step
-        self._left_out_before, self._left_out = self._left_out_before + self._left_out, 0.0
+        now = self.seconds()
+        steps, seconds = step - self._step, now - self._lap_ended
+        self._step, self._lap_ended = step, now
         return steps, seconds
 
     def steps_per_second(self) -> float:
-        """Mean of this process, up to the last lap; 0 before the first."""
-        seconds = self._since - self._began - self._left_out_before
-        return (self._step - self._first_step) / seconds if seconds else 0.0
+        """Mean of the run up to the last lap; 0 before the first."""
+        return self._step / self._lap_ended if self._lap_ended else 0.0
 
     def elapsed(self) -> float:
         """Seconds since this process began, all included."""
-        return time.perf_counter() - self._began
+        return time.perf_counter() - self._made

@@ -33,6 +33,7 @@ from camoe.training.random_state import random_state, restore_random_state
 from camoe.training.router_noise import RouterNoise
 from camoe.training.stopwatch import Stopwatch
 from camoe.training.train_step import MicroBatch, StepResult, micro_batches, train_step
+from camoe.training.training_flops import AuditCost, training_flops
 from camoe.training.training_text import TrainingText
 from camoe.training.window_means import WindowMeans
 
@@ -46,11 +47,13 @@ class TooManySkippedSteps(RuntimeError):
 
 @dataclass
 class Progress:
-    """Counters of the whole run."""
+    """Counters of the whole run. train_flops: up to the last record; audited: passes of audits since then."""
 
     step: int = 0
     tokens_seen: int = 0
     skipped_steps: int = 0
+    train_flops: float = 0.0
+    audited: float = 0.0
 
 
 class Trainer:
@@ -80,11 +83,13 @@ class Trainer:
         self.market_statistics = market_statistics_of(config.economy)
         self.ledger = LedgerWindow(model.market.accounts)
         self.progress = Progress()
-        self._stopwatch = Stopwatch(0)
+        self._audit_cost = AuditCost.of(model)
+        self._stopwatch = Stopwatch()
 
     def fit(self, interruption: Interruption) -> None:
         """Train to the end of the schedule; a signal ends it after the present step, saved, with Interrupted."""
         self.display.start(self.progress.step)
+        self._stopwatch.start()
         with interruption.deferred():
             while self.progress.step < self.schedule.total_steps and not interruption.requested:
                 phase = self.advance()
@@ -102,7 +107,9 @@ class Trainer:
         return phase
 
     def _save(self) -> None:
-        self.checkpoints.save(self.progress.step, self.snapshot())
+        snapshot = self.snapshot()
+        with self._stopwatch.left_out():
+            self.checkpoints.save(self.progress.step, snapshot)
 
     def snapshot(self) -> Snapshot:
         """Everything needed to go on, bit for bit."""
@@ -120,6 +127,7 @@ class Trainer:
             },
             values={
                 "progress": asdict(self.progress),
+                "training_s": self._stopwatch.seconds(),
                 "model": extra,
                 "random": generator_values,
                 "loader": self.loader.state_dict(),
@@ -142,7 +150,7 @@ class Trainer:
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
         self.tracker.rewind(values["tracker"])
-        self._stopwatch = Stopwatch(self.progress.step)
+        self._stopwatch = Stopwatch(self.progress.step, values["training_s"])
         restore_random_state(tensors["random"], values["random"])
 
     def _names(self) -> dict[Tensor, str]:
@@ -167,12 +175,21 @@ class Trainer:
         return Batch(batch.inputs[:2, :CHECK_LEN], batch.targets[:2, :CHECK_LEN])
 
     def tokens_per_s(self) -> float:
-        """Training tokens per second of this process."""
+        """Training tokens per second of the whole run."""
         return self._stopwatch.steps_per_second() * self._tokens_per_step
 
     def elapsed(self) -> float:
         """Seconds since this process began to train."""
         return self._stopwatch.elapsed()
+
+    def spent(self) -> dict[str, object]:
+        """What the run has read and cost so far, up to the last record of training."""
+        return {
+            "progress/tokens_seen": self.progress.tokens_seen,
+            "progress/train_flops": self.progress.train_flops,
+            "progress/stream_hash": self.loader.stream_hash(self.progress.step),
+            "time/training_s": self._stopwatch.seconds(),
+        }
 
     def _enter_phase(self) -> Phase:
         """The phase of the coming step: what may learn, whether the market bids, and at which rates."""
@@ -188,7 +205,10 @@ class Trainer:
         with room("data"):
             batches = self.batches(self.progress.step)
         clip = self.config.optimizer.grad_clip
-        return train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip)
+        result = train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip)
+        if result.market is not None:
+            self.progress.audited += self._audit_cost.audited(batches)
+        return result
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""
@@ -217,14 +237,16 @@ class Trainer:
     def _log(self, phase: Phase) -> None:
         """One record of the window since the last one; then a new window begins."""
         steps, seconds = self._stopwatch.lap(self.progress.step)
+        routing = self.statistics.metrics()
+        self._count_flops(routing)
         record = {
             **self.means.means(),
-            **self.statistics.metrics(),
+            **routing,
             **self.statistics.series(),
             **self.market_statistics.metrics(),
             **self.market_statistics.series(),
             **self._phase_record(phase),
-            "progress/tokens_seen": self.progress.tokens_seen,
+            **self.spent(),
             "progress/skipped_steps": self.progress.skipped_steps,
             "time/step": seconds / max(1, steps),
             "time/tokens_per_s": steps * self._tokens_per_step / seconds,
@@ -236,6 +258,12 @@ class Trainer:
         self.display.update(self.progress.step, loss=loss, tokens_per_s=speed, phase=phase.name)
         for window in (self.statistics, self.market_statistics, self.ledger, self.means):
             window.reset()
+
+    def _count_flops(self, routing: Mapping[str, float]) -> None:
+        """Add a log window's; a window of skipped steps alone counts none."""
+        tokens, per_token = routing.get("routing/tokens", 0.0), routing.get("routing/flops_per_token", 0.0)
+        self.progress.train_flops += training_flops(per_token, tokens, self.progress.audited)
+        self.progress.audited = 0.0
 
     def _log_held_out(self) -> None:
         result = self.evaluate(self.config.train.eval_sequences)

@@ -31,7 +31,7 @@ def test_a_lap_counts_from_the_one_before(clock: Clock) -> None:
 
 
 def test_what_is_left_out_counts_in_no_lap_but_in_the_elapsed_time(clock: Clock) -> None:
-    watch = Stopwatch(step=0)
+    watch = Stopwatch()
     clock.now += 2
     with watch.left_out():
         clock.now += 50
@@ -46,7 +46,7 @@ def test_what_is_left_out_counts_in_no_lap_but_in_the_elapsed_time(clock: Clock)
 
 
 def test_time_is_left_out_also_when_something_fails(clock: Clock) -> None:
-    watch = Stopwatch(step=0)
+    watch = Stopwatch()
 
     def evaluation() -> None:
         clock.now += 5
@@ -58,14 +58,35 @@ def test_time_is_left_out_also_when_something_fails(clock: Clock) -> None:
     assert watch.lap(1) == (1, 1.0)
 
 
-def test_the_mean_of_the_process_leaves_out_the_steps_before_it_and_those_since_the_last_lap(clock: Clock) -> None:
-    watch = Stopwatch(step=1000)
-    assert watch.steps_per_second() == 0
+def test_the_mean_of_the_run_counts_every_process_up_to_the_last_lap(clock: Clock) -> None:
+    assert Stopwatch().steps_per_second() == 0
+    watch = Stopwatch(step=100, seconds=40.0)
     clock.now += 10
-    watch.lap(1005)
+    watch.lap(105)
     with watch.left_out():
         clock.now += 90
-    assert watch.steps_per_second() == 0.5
-    clock.now += 10
-    watch.lap(1020)
-    assert watch.steps_per_second() == 1.0
+    clock.now += 1
+    assert watch.steps_per_second() == 105 / 50
+    assert watch.seconds() == 51.0
+    assert watch.elapsed() == 101.0
+
+
+def test_what_came_before_the_start_was_no_training(clock: Clock) -> None:
+    watch = Stopwatch(step=10, seconds=20.0)
+    clock.now += 30
+    watch.start()
+    clock.now += 5
+    assert watch.lap(11) == (1, 5.0)
+    assert watch.seconds() == 25.0
+    assert watch.elapsed() == 35.0
+
+
+def test_a_resumed_run_goes_on_from_the_seconds_of_its_checkpoint(clock: Clock) -> None:
+    watch = Stopwatch()
+    clock.now += 6
+    watch.lap(3)
+    clock.now += 4
+    resumed = Stopwatch(step=5, seconds=watch.seconds())
+    clock.now += 2
+    assert resumed.lap(6) == (1, 2.0)
+    assert resumed.seconds() == 12.0

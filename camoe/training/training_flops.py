@@ -1,0 +1,53 @@
+"""What training costs in arithmetic: forward FLOPs by who served, times what learning and audits add."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from camoe.model.cost import model_cost, room_costs
+from camoe.model.language_model import LanguageModel
+from camoe.training.train_step import MicroBatch
+
+LEARNING = 3
+"""Forward passes that a training token costs: its own, and a backward of two, for inputs and for weights (Kaplan et al.
+2020, section 2.1). Computing again to save memory is not counted; what is frozen counts as if it learned."""
+
+AUDIT_PASSES = {"replacement": 1, "midpoint": 2}
+"""Passes from the audited layer on that an audited token costs; "leave_one_out" takes one for every expert."""
+
+
+def training_flops(forward_per_token: float, tokens: float, audited: float) -> float:
+    """FLOPs of learning from `tokens`, and of audits that took as much as `audited` whole forward passes of a token."""
+    return forward_per_token * (LEARNING * tokens + audited)
+
+
+@dataclass(frozen=True)
+class AuditCost:
+    """Audits in whole forward passes of one token. head_share: the head's part of a forward pass, under an even load.
+
+    passes: those of an audited token, from the audited layer through the head; 0 where nothing is audited.
+    """
+
+    n_layer: int
+    head_share: float
+    passes: int
+
+    @classmethod
+    def of(cls, model: LanguageModel) -> AuditCost:
+        """The cost of the audits that the model's market asks for."""
+        config, plan = model.config, model.market.audits
+        whole = model_cost(model).flops_per_token(config.model.n_layer, config.router.top_k)
+        passes = AUDIT_PASSES.get(plan.kind, config.experts.total) if plan else 0
+        return cls(config.model.n_layer, room_costs(model)["head_loss"].flops / whole, passes)
+
+    def audited(self, batches: list[MicroBatch]) -> float:
+        """Of the audits in these micro-batches."""
+        return sum(
+            self.passes * micro.batch.inputs[0].numel() * len(micro.audit.rows) * self._share(micro.audit.layer)
+            for micro in batches
+            if micro.audit is not None
+        )
+
+    def _share(self, layer: int) -> float:
+        """Of a forward pass, the layers from `layer` on and the head."""
+        return self.head_share + (1 - self.head_share) * (self.n_layer - layer) / self.n_layer
