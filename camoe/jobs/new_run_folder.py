@@ -22,6 +22,8 @@ def new_run_folder(
     provenance = collect_provenance(
         data=corpus.fingerprint,
         initial_weights_by_group=weights_hash(model),
+        sweep=config.sweep,
+        arm=config.arm,
         seeds=asdict(config.seeds),
         device=str(placement.device),
         wkv_backend=placement.wkv.name,
