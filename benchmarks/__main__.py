@@ -21,9 +21,9 @@ from benchmarks.session import Session
 from camoe.config.kernel import KernelConfig
 from camoe.config.refusal import not_an_option
 from camoe.kernels.allocator import choose_allocator
-from camoe.tracking.provenance import REPOSITORY
+from camoe.tracking.checkout import CODE
 
-PAGE = REPOSITORY / "docs" / "performance.md"
+PAGE = CODE / "docs" / "performance.md"
 
 
 def main(arguments: list[str] | None = None) -> int:

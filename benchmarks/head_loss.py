@@ -19,7 +19,7 @@ from benchmarks.sample import Contestant, Sample
 from benchmarks.session import Session
 from benchmarks.workload import products_of_a_run
 from camoe.kernels.linear_cross_entropy import linear_cross_entropy
-from camoe.tracking.provenance import REPOSITORY
+from camoe.tracking.checkout import CODE
 from camoe.tracking.resident_memory import resident_now, resident_peak
 
 ROW = "head_loss"
@@ -101,7 +101,7 @@ def _memory(size: tuple[int, int, int], gate: str) -> Result:
 
 def _extra_bytes(form: str, size: tuple[int, int, int]) -> int:
     command = [sys.executable, "-m", "benchmarks.head_loss", form, *map(str, size), str(torch.get_num_threads())]
-    return int(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
+    return int(subprocess.run(command, cwd=CODE, capture_output=True, text=True, check=True).stdout)
 
 
 def _name(size: tuple[int, int, int]) -> str:

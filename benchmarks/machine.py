@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from camoe.kernels.wkv7_native import native_library
-from camoe.tracking.provenance import REPOSITORY, git_state
+from camoe.tracking.checkout import CODE, git_state
 
 
 def describe() -> dict[str, str]:
@@ -47,6 +47,6 @@ def _cpuinfo(entry: str) -> str:
 
 
 def _commit() -> str:
-    state = git_state(REPOSITORY)
+    state = git_state(CODE)
     commit = str(state.get("git_commit") or "unknown")[:10]
     return f"{commit}, with uncommitted changes" if state.get("git_dirty") else commit

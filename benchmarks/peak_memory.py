@@ -19,7 +19,7 @@ from benchmarks.whole_step import TINY, our_step, published_step, same_gradients
 from benchmarks.workload import StepShape, build_model
 from camoe.config.kernel import KernelConfig
 from camoe.kernels.allocator import choose_allocator
-from camoe.tracking.provenance import REPOSITORY
+from camoe.tracking.checkout import CODE
 from camoe.tracking.resident_memory import resident_now, resident_peak
 
 ROW = "peak_memory"
@@ -51,7 +51,7 @@ def step_memory(shape: StepShape, form: str) -> int:
     """Bytes, measured in a fresh process with as many threads as this one has."""
     arguments = [form, str(torch.get_num_threads()), json.dumps(asdict(shape))]
     command = [sys.executable, "-m", "benchmarks.peak_memory", *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=CODE, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{form}: {done.stderr.strip().splitlines()[-1]}")
     return int(done.stdout)

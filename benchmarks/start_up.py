@@ -13,8 +13,8 @@ from benchmarks.gate import require
 from benchmarks.result import Result, at_most
 from benchmarks.sample import Sample
 from benchmarks.session import Session
+from camoe.tracking.checkout import CODE
 from camoe.tracking.metrics_log import read_metrics
-from camoe.tracking.provenance import REPOSITORY
 
 ROW = "start_up"
 PATIENCE = 120.0  # seconds
@@ -46,7 +46,7 @@ def _composed() -> tuple[str, float]:
     """What `run.py --cfg job` prints, and its seconds."""
     begin = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "run.py", "--cfg", "job"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        [sys.executable, "run.py", "--cfg", "job"], cwd=CODE, capture_output=True, text=True, check=True
     )
     return done.stdout, time.perf_counter() - begin
 
@@ -56,7 +56,7 @@ def _first_step(overrides: tuple[str, ...]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "run.py", *overrides, f"output_dir={place}"]
         begin = time.time()
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(command, cwd=CODE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             record = _first_record(Path(place), process)
         finally:

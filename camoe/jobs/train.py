@@ -38,11 +38,11 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     """One training run from its first line to its summary; exits with 128 + signal when a signal ends it."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a sample may hold what the terminal cannot show
-    with Interruption() as interruption:
-        try:
+    try:
+        with Interruption() as interruption:
             _run(config, command, interruption)
-        except Interrupted as stop:
-            sys.exit(128 + stop.signal)
+    except Interrupted as stop:
+        sys.exit(128 + stop.signal)
 
 
 def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) -> None:

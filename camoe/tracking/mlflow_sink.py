@@ -12,7 +12,7 @@ from camoe.config.tracking import TrackingConfig
 from camoe.tracking.mlflow_run import MlflowRun, create_run, find_run, is_deleted
 from camoe.tracking.mlflow_store import open_experiment, prepare_environment, repair_dead_runs, tracking_uri
 from camoe.tracking.process_identity import ProcessIdentity
-from camoe.tracking.provenance import REPOSITORY, without_passwords
+from camoe.tracking.provenance import without_passwords
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
 from camoe.tracking.upload_mark import RecordTail, UploadMark
@@ -37,7 +37,7 @@ class MlflowSink:
     Raises ConfigError from __init__ for a store that cannot work.
     """
 
-    def __init__(self, folder: RunFolder, config: TrackingConfig, root: Path = REPOSITORY) -> None:
+    def __init__(self, folder: RunFolder, config: TrackingConfig, root: Path | None = None) -> None:
         self.uri = tracking_uri(config, root)
         self._folder, self._config = folder, config
         self._run: MlflowRun | None = None  # until the store has answered

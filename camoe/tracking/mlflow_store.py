@@ -14,8 +14,9 @@ from camoe.config import ConfigError
 from camoe.config.absolute_paths import SQLITE, absolute_sqlite
 from camoe.config.refusal import not_an_option
 from camoe.config.tracking import TrackingConfig
+from camoe.tracking.checkout import checkout
 from camoe.tracking.process_identity import ProcessIdentity
-from camoe.tracking.provenance import REPOSITORY, without_passwords
+from camoe.tracking.provenance import without_passwords
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_lock import exclusively
 from camoe.tracking.run_status import State
@@ -36,13 +37,13 @@ ENVIRONMENT = {
 }
 
 
-def tracking_uri(config: TrackingConfig, root: Path = REPOSITORY) -> str:
-    """tracking.uri, else MLFLOW_TRACKING_URI, else mlflow.db in `root`; sqlite paths are made absolute.
+def tracking_uri(config: TrackingConfig, root: Path | None = None) -> str:
+    """tracking.uri, else MLFLOW_TRACKING_URI, else mlflow.db in `root` (the checkout); sqlite paths are made absolute.
 
     ConfigError for stores that cannot work: folders of files, unknown schemes, and sqlite in memory or on a disk
     shared over the network.
     """
-    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / 'mlflow.db'}"
+    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(root or checkout()) / 'mlflow.db'}"
     scheme, address, _ = uri.partition("://")
     if uri.startswith("file:") or not (address or uri == "databricks"):
         raise ConfigError(

@@ -6,18 +6,15 @@ import os
 import platform
 import re
 import shlex
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from camoe.tracking.checkout import code_state
 from camoe.tracking.process_identity import ProcessIdentity
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-GIT_SECONDS = 10
 SLURM_IDS = (
     "SLURM_JOB_ID",
     "SLURM_JOB_NAME",
@@ -44,7 +41,7 @@ def collect_provenance(**facts: Any) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": package_versions(),
         "slurm": {name: os.environ[name] for name in SLURM_IDS if name in os.environ},
-        **git_state(REPOSITORY),
+        **code_state(),
         **facts,
     }
 
@@ -62,33 +59,6 @@ def package_versions() -> dict[str, str]:
         return {}
     names = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requirements if ";" not in requirement}
     return {name: found for name in sorted(names) if (found := _version(name))}
-
-
-def git_state(root: Path) -> dict[str, Any]:
-    """Commit, branch and uncommitted changes of the checkout at `root`; empty when it is none."""
-    top = _git(root, "rev-parse", "--show-toplevel")
-    commit = _git(root, "rev-parse", "HEAD")
-    if top is None or commit is None or Path(top) != root:
-        return {}
-    diff = _git(root, "diff", "HEAD") or ""
-    untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
-    return {
-        "git_commit": commit,
-        "git_branch": _git(root, "rev-parse", "--abbrev-ref", "HEAD"),
-        "git_dirty": bool(diff or untracked),
-        "git_untracked": untracked,
-        "git_diff": diff + "\n" if diff else "",
-    }
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode(errors="replace").strip()
 
 
 def _version(package: str) -> str | None:

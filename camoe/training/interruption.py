@@ -20,7 +20,11 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """While entered, SIGINT, SIGTERM and SIGUSR2 raise Interrupted; inside `deferred` they only set `requested`."""
+    """While entered, SIGINT, SIGTERM and SIGUSR2 raise Interrupted; inside `deferred` they only set `requested`.
+
+    A signal that ended the run is passed on at the exit to the handler that was there before, if somebody installed
+    one: whoever started this run, a batch system say, learns of it once the run is saved.
+    """
 
     WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
@@ -40,6 +44,13 @@ class Interruption:
     ) -> None:
         for watched, handler in self._previous.items():
             signal.signal(watched, handler)  # type: ignore[arg-type]
+        if isinstance(error, Interrupted):
+            self._pass_on(error.signal)
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        handler = self._previous[number]
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(number, None)
 
     @property
     def requested(self) -> bool:

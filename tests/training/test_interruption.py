@@ -42,3 +42,16 @@ def test_the_handlers_that_were_there_come_back() -> None:
     with Interruption():
         assert [signal.getsignal(number) for number in Interruption.WATCHED] != before
     assert [signal.getsignal(number) for number in Interruption.WATCHED] == before
+
+
+@pytest.mark.parametrize("number", Interruption.WATCHED)
+def test_what_ended_the_run_is_passed_on_to_who_listened_before(number: signal.Signals) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda received, _: heard.append(received))
+    steps: list[int] = []
+    try:
+        with pytest.raises(Interrupted):
+            _receive_in_a_step([number], steps)
+        assert (steps, heard) == ([number], [number])
+    finally:
+        signal.signal(number, before)

@@ -1,0 +1,34 @@
+"""One cluster for all tests here, which therefore run in one process, whatever pytest-xdist is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.slurm.cluster import Cluster, install, why_not
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "slurm":
+            item.add_marker(pytest.mark.slurm)
+            item.add_marker(pytest.mark.xdist_group("slurm"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running cluster; skips where there is no SLURM and we may not install it."""
+    reason = why_not()
+    if reason and os.geteuid() == 0 and (os.environ.get("CI") == "true" or os.environ.get("CAMOE_INSTALL_SLURM")):
+        install()
+        reason = why_not()
+    if reason:
+        pytest.skip(f"no SLURM: {reason}")
+    cluster = Cluster()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
