@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +22,7 @@ class CommandRecord:
     sweep_dir: str | None  # Hydra's folder of a multirun
     arm: int | None  # this job's number in a multirun
     warnings: tuple[str, ...] = ()  # settings without effect, one line each
+    issued: datetime = field(default_factory=datetime.now)
 
 
 def overrides_of(hydra: DictConfig) -> list[str]:

@@ -42,12 +42,11 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[st
     Raises ConfigError for text that is missing, broken or leaves a part without a document.
     """
     source = open_source(data)
-    cache = Path(data.cache_dir)
-    folder = cache / f"{source.name}-{tokenizer.kind}-{tokenizer.vocab_size}-{cache_key(source, data, tokenizer)}"
+    folder = _cache_folder(source, data, tokenizer)
     found = open_corpus(folder)
     if found is not None:
         return found
-    _make_writable(cache)
+    _make_writable(folder.parent)
     with FileLock(f"{folder}.lock"):
         found = open_corpus(folder)  # another process may have made it while this one waited
         if found is None:
@@ -56,6 +55,11 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[st
             found = open_corpus(folder)
     assert found is not None
     return found
+
+
+def cached(data: DataConfig, tokenizer: TokenizerConfig) -> Corpus | None:
+    """The corpus when the cache has it; raises ConfigError for text that is missing."""
+    return open_corpus(_cache_folder(open_source(data), data, tokenizer))
 
 
 def open_source(data: DataConfig) -> Source:
@@ -71,6 +75,11 @@ def cache_key(source: Source, data: DataConfig, tokenizer: TokenizerConfig) -> s
     settings = {name: value for name, value in asdict(data).items() if name not in {"cache_dir", "path"}}
     facts = [LAYOUT_VERSION, settings, source.identity(), asdict(tokenizer), library_version(tokenizer.kind)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _cache_folder(source: Source, data: DataConfig, tokenizer: TokenizerConfig) -> Path:
+    key = cache_key(source, data, tokenizer)
+    return Path(data.cache_dir) / f"{source.name}-{tokenizer.kind}-{tokenizer.vocab_size}-{key}"
 
 
 def _make_writable(cache: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from camoe.config import RunConfig
+from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
 from camoe.config.kernel import KernelConfig
 from camoe.config.saved import saved_run
@@ -13,21 +14,25 @@ from camoe.tracking.run_folder import RunFolder
 
 
 def resumed_run(config: RunConfig, command: CommandRecord) -> tuple[RunFolder, RunConfig]:
-    """The run folder that `resume=` names, locked, and its configuration.
+    """The run folder to go on with, locked, and its configuration.
 
-    Refuses settings beside `resume=`: the run would silently not be the one that was started.
+    Where the command line names it by `resume=`, the configuration is the folder's, and settings beside `resume=` are
+    refused: the run would silently not be the one that was started. Where it was found by its settings, those of the
+    command line stand, for they differ in nothing that could change results.
     """
     assert config.resume is not None
-    refuse_foreign(
-        command.overrides,
-        ("resume",),
-        f"resume: {config.resume} goes on with",
-        ", or start a new run without resume",
-    )
     folder = RunFolder.open(config.resume)
-    saved = saved_run(folder.config(), str(folder.config_file))
+    if any(override.lstrip("+").startswith("resume=") for override in command.overrides):
+        refuse_foreign(
+            command.overrides,
+            ("resume",),
+            f"resume: {config.resume} goes on with",
+            ", or start a new run without resume",
+        )
+        saved = saved_run(folder.config(), str(folder.config_file))
+        config = replace(saved, resume=config.resume)
     folder.lock()
-    return folder, replace(saved, resume=config.resume)
+    return folder, with_absolute_paths(config)
 
 
 def kernel_as_begun(config: KernelConfig, folder: RunFolder) -> KernelConfig:
