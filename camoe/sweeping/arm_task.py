@@ -19,7 +19,7 @@ Task = Callable[[RunConfig, CommandRecord], object]
 
 @dataclass(frozen=True)
 class ArmEnd:
-    """How a call ended that raised nothing: finished, or killed by the signal that `reason` names."""
+    """How an arm ended: finished, failed with the error that `reason` says, or killed, most often by a signal."""
 
     state: str
     reason: str = ""
@@ -39,7 +39,8 @@ class ArmTask:
 
     def __call__(self) -> ArmEnd:
         """To the run's end. Its exceptions pass; a signal that it took care of becomes an `ArmEnd`."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run installs its own handlers
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # until the run installs its own handlers
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.argv = [self.command.argv[0], *self.command.overrides]  # the command that would do the same alone
         if self.parent_run_id is not None:
             os.environ[PARENT_RUN] = self.parent_run_id
