@@ -23,64 +23,19 @@
 #include <memory>
 #include <system_error>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#define INLINE __attribute__((always_inline)) inline
-#if defined(__clang__)
-#define UNROLLED _Pragma("clang loop unroll(full)")
-#else
-#define UNROLLED _Pragma("GCC unroll 32")
-#endif
+#include "vectors_cpu.h"
+#include "wkv7_token_cpu.h"
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16, kRegisters = 32;
-#elif defined(__AVX__)
-constexpr int kLanes = 8, kRegisters = 16;
-#elif defined(__aarch64__)
-constexpr int kLanes = 4, kRegisters = 32;
-#else
-constexpr int kLanes = 4, kRegisters = 16;
-#endif
 constexpr int kRows = kRegisters / 4;        // rows of S per block of the backward pass: two sums each, in registers
 constexpr int kWidth = kRegisters / 8;       // vectors per block of value channels in the forward pass
 constexpr int64_t kInterval = 16;            // tokens per saved state
 constexpr int64_t kAhead = 4;                // tokens between fetching and using, forward
 constexpr int64_t kWorkPerThread = 1 << 20;  // state entries times tokens that pay for starting a thread
 static_assert(2 * kRows % kLanes == 0, "the sums of a block fill whole vectors");
-
-typedef float Vec __attribute__((vector_size(kLanes * 4)));
-typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
-typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-
-INLINE Vec load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
-INLINE void store(float* to, Vec x) { *reinterpret_cast<Unaligned*>(to) = x; }
-
-// Lane l of the result: lane l ^ Flip of x, or of y where l has bit Bit (with Invert: where it has not).
-template <int Bit, int Flip, bool Invert, int... L>
-INLINE Vec pick(Vec x, Vec y, std::integer_sequence<int, L...>) {
-#if defined(__clang__)
-  return __builtin_shufflevector(x, y, (((L & Bit) != 0) != Invert ? kLanes + (L ^ Flip) : (L ^ Flip))...);
-#else
-  return __builtin_shuffle(x, y, IntVec{(((L & Bit) != 0) != Invert ? kLanes + (L ^ Flip) : (L ^ Flip))...});
-#endif
-}
-using AllLanes = std::make_integer_sequence<int, kLanes>;
-
-// Lane l of the result: the sum over the lanes of x[l]. Uses x up.
-template <int Bit = 1>
-INLINE Vec lane_sums(Vec* x) {
-  if constexpr (Bit < kLanes) {
-    UNROLLED for (int i = 0; i < kLanes; i += 2 * Bit) {
-      x[i] = pick<Bit, 0, false>(x[i], x[i + Bit], AllLanes{}) + pick<Bit, Bit, false>(x[i], x[i + Bit], AllLanes{});
-    }
-    return lane_sums<2 * Bit>(x);
-  } else {
-    return x[0];
-  }
-}
 
 // Transposes the kLanes x kLanes tile x: one bit of the row number at a time changes places with one of the lane.
 template <int Bit = 1>
@@ -214,28 +169,9 @@ void forward_head(const Forward& p, int64_t head) {
 template <int N>
 void single_token_head(const Forward& p, int64_t head) {
   const Tokens& in = p.in;
-  const int64_t at = first_token<N>(in, head);
-  for (int row = 0; row < N; row += kLanes) {
-    const float* before = p.state + (head * N + row) * N;
-    float* after = p.final_state + (head * N + row) * N;
-    Vec sums[kLanes] = {};
-    for (int j = 0; j < N; j += kLanes) {
-      const Vec a = load(in.a + at + j);
-      UNROLLED for (int i = 0; i < kLanes; ++i) sums[i] += load(before + i * N + j) * a;
-    }
-    store(p.sa + at + row, lane_sums(sums));
-    const float *v = in.v + at + row, *sa = p.sa + at + row;
-    UNROLLED for (int i = 0; i < kLanes; ++i) sums[i] = Vec{};
-    for (int j = 0; j < N; j += kLanes) {
-      const Vec r = load(in.r + at + j), w = load(in.w + at + j), k = load(in.k + at + j), b = load(in.b + at + j);
-      UNROLLED for (int i = 0; i < kLanes; ++i) {
-        const Vec s = load(before + i * N + j) * w + b * sa[i] + k * v[i];
-        store(after + i * N + j, s);
-        sums[i] += s * r;
-      }
-    }
-    store(p.y + at + row, lane_sums(sums));
-  }
+  const int64_t at = first_token<N>(in, head), state = head * N * N;
+  wkv7_token<N>({in.r + at, in.w + at, in.k + at, in.v + at, in.a + at, in.b + at}, p.state + state, p.y + at, p.sa + at,
+                p.final_state + state);
 }
 
 struct Backward {

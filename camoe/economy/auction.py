@@ -22,7 +22,6 @@ class Election(NamedTuple):
     """[...], in units of the bids."""
 
 
-@torch.no_grad()
 def elect(bids: Tensor, top_k: int, *, priced: bool = True) -> Election:
     """The `top_k` highest of bids [..., E] win; the price is the next bid (uniform-price Vickrey auction).
 
@@ -35,6 +34,6 @@ def elect(bids: Tensor, top_k: int, *, priced: bool = True) -> Election:
             f"router.top_k: {top_k} winners among {n_expert} experts; at most {n_expert - priced}"
             + (" so that a runner-up sets the price" if priced else "")
         )
-    ranked, order = torch.sort(bids, dim=-1, descending=True, stable=True)
+    ranked, order = torch.sort(bids.detach(), dim=-1, descending=True, stable=True)
     price = ranked[..., top_k] if priced else torch.zeros_like(ranked[..., 0])
     return Election(order[..., :top_k], price)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camoe.config.economy import CriticTraining
+from camoe.kernels import one_token
 from camoe.kernels.linear import Linear
 from camoe.kernels.without_autocast import without_autocast
 
@@ -33,12 +34,16 @@ class Critic(nn.Module):
         self.feature = nn.Sequential(Linear(n_embd, FEATURE_WIDTH), nn.LayerNorm(FEATURE_WIDTH), nn.GELU())
         self.difficulty_head = _head(1)
         self.affinity_head = _head(n_expert)
+        parts = (self.feature, self.difficulty_head, self.affinity_head)
+        self._layers = tuple(layer for part in parts for layer in part if not isinstance(layer, nn.GELU))
 
     def forward(self, h: Tensor) -> CriticOpinion:
         """Opinion on the hidden vectors h [B,T,C], which learn nothing from it unless `detach_input` is off.
 
         Computed in the parameters' own type, whatever autocast surrounds it.
         """
+        if one_token.serves(h, self._layers[0].weight):  # type: ignore[arg-type]
+            return self._of_one_token(h)
         with without_autocast(h.device.type):
             h = h.detach() if self.detach_input else h
             feature = self.feature(h.to(next(self.parameters()).dtype))
@@ -46,6 +51,10 @@ class Critic(nn.Module):
             if not self.signed_difficulty:
                 difficulty = F.softplus(difficulty) + LEAST_DIFFICULTY
             return CriticOpinion(difficulty, self.affinity_head(feature))
+
+    def _of_one_token(self, h: Tensor) -> CriticOpinion:
+        """`forward` of h [1,1,C] without gradients, in native code."""
+        return CriticOpinion(*one_token.critic_token(h, self._layers, LEAST_DIFFICULTY, signed=self.signed_difficulty))
 
 
 def _head(width: int) -> nn.Sequential:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from camoe.economy.calibrated.settle import settle as settle_calibrated
 from camoe.economy.calibrated.state import CalibratedState
 from camoe.economy.calibrated.window import CalibratedWindow
 from camoe.economy.critic_loss import Outcome
+from camoe.economy.kept_quotes import KeptQuotes
 from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market_report import MarketReport
 from camoe.economy.market_state import MarketState
@@ -149,9 +151,10 @@ class CapitalMarket(Market):
         super().__init__()
         self.config = config
         self.state = MarketState(config, n_layer, n_expert)
+        self._quotes = KeptQuotes(self.state, MarketState.quotes)
 
     def quote(self, layer: int) -> LayerQuote:
-        return self.state.quote(layer)
+        return self._quotes.of(layer)
 
     @torch.no_grad()
     def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:
@@ -180,7 +183,7 @@ class CalibratedMarket(Market):
     def __init__(self, config: CalibratedConfig, state: CalibratedState) -> None:
         super().__init__()
         self.config, self.state = config, state
-        self._quotes = quoting.Quotes(config, state)
+        self._quotes = KeptQuotes(state, partial(quoting.quotes, config))
         credit = config.credit
         if credit.kind in AUDITED_CREDITS and credit.share:
             kind = "replacement" if credit.kind == "replacement_audit" else credit.kind

@@ -102,6 +102,10 @@ class MarketState(nn.Module):
         money = self.capital.sum(-1, keepdim=True)
         return self.capital / money.clamp(min=torch.finfo(money.dtype).tiny)
 
+    def quotes(self) -> list[PublishedQuote]:
+        """What the election of every layer needs to know."""
+        return [self.quote(layer) for layer in range(len(self.alpha))]
+
     def quote(self, layer: int) -> PublishedQuote:
         """What one layer's election needs to know."""
         capital = self.capital[layer]

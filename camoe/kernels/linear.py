@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camoe.kernels.native_build import load
+from camoe.kernels.native_build import native_function
+from camoe.kernels.one_row import is_one_row
 
 SOURCE = Path(__file__).resolve().parents[2] / "cuda" / "row_linear_cpu.cpp"
 WORTHWHILE = 2**16  # entries of the matrix; a smaller one costs less than the call
@@ -23,9 +22,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Generation computes one row at a time and waits for the weights: there the native code takes a half to a third of
     the time of `F.linear`, which serves everything else and is the reference. The algorithm is told in
-    cuda/row_linear_cpu.cpp; without a C++ compiler `F.linear` serves alone.
+    cuda/row_cpu.h; without a C++ compiler `F.linear` serves alone.
     """
-    if _is_one_row(x, weight) and (native := _native()) is not None:
+    if _is_worthwhile(x, weight) and (native := _native()) is not None:
         return _row_linear(native, x, weight, bias)
     return F.linear(x, weight, bias)
 
@@ -38,17 +37,13 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-def _is_one_row(x: Tensor, weight: Tensor) -> bool:
-    """One row [...,in] and a matrix that native code can read and is worth it, with nobody asking for gradients."""
+def _is_worthwhile(x: Tensor, weight: Tensor) -> bool:
+    """One row [...,in] and a matrix that native code can read and is worth it."""
     return (
-        x.numel() == weight.shape[-1] == x.shape[-1]
+        x.numel() == weight.shape[-1]
         and weight.numel() >= WORTHWHILE
-        and not torch.is_grad_enabled()
-        and x.dtype is weight.dtype is torch.float32
-        and x.is_cpu
-        and weight.is_cpu
         and weight.is_contiguous()
-        and not torch.is_autocast_enabled("cpu")
+        and is_one_row(x, weight)
     )
 
 
@@ -59,12 +54,6 @@ def _row_linear(native: Callable[[bytes], None], x: Tensor, weight: Tensor, bias
     return out
 
 
-@functools.cache
 def _native() -> Callable[[bytes], None] | None:
     """The compiled function, or None where it cannot be compiled."""
-    library = load(SOURCE).library
-    if library is None:
-        return None
-    function: Callable[[bytes], None] = library.row_linear
-    library.row_linear.argtypes, library.row_linear.restype = [ctypes.c_char_p], None
-    return function
+    return native_function(SOURCE, "row_linear")

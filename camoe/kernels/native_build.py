@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-fopenmp-simd", "-shared", "-fPIC", "-pthread")
 COMPILERS = ("c++", "g++", "clang++")
 CACHE_VARIABLE = "CAMOE_CACHE"
 TIMEOUT = 300.0  # seconds; a C++ compiler needs a few, nvcc twenty
@@ -47,6 +47,17 @@ def load(source: Path) -> NativeLibrary:
         return NativeLibrary(None, " ".join(str(error).split()))
 
 
+@functools.cache
+def native_function(source: Path, name: str) -> Callable[[bytes], None] | None:
+    """A function of the compiled file whose one argument points to a packed struct; None where there is no library."""
+    library = load(source).library
+    if library is None:
+        return None
+    function = library[name]
+    function.argtypes, function.restype = [ctypes.c_char_p], None
+    return function
+
+
 def build(source: Path) -> tuple[Path, str]:
     """Path of the library and where it comes from. Raises BuildError or OSError."""
     return compile_once(source, find_compiler(), FLAGS, cpu_flags())
@@ -71,8 +82,12 @@ def compile_once(source: Path, compiler: Sequence[str], flags: Sequence[str], ta
 
 
 def kept_name(source: Path, flags: Sequence[str], target_machine: str) -> str:
-    """How the names of all libraries begin that any compiler made of this source, these flags and this machine."""
-    return f"{source.stem}-{_digest(source.read_text(), *flags, platform.machine(), target_machine)}"
+    """How the names of all libraries begin that any compiler made of this source, these flags and this machine.
+
+    The source's folder may hold headers; a change in any of them makes new libraries.
+    """
+    texts = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
+    return f"{source.stem}-{_digest(*texts, *flags, platform.machine(), target_machine)}"
 
 
 def version_of(compiler: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from camoe.model.bridge import OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedAttention, DeepEmbedTables
 from camoe.model.mixture import Mixture
 from camoe.model.recompute import run_stage
-from camoe.model.recurrent_state import LayerState, previous_tokens
+from camoe.model.recurrent_state import LayerState, last_token, previous_tokens
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.model.time_mix import TimeMix, TimeMixOutput
@@ -55,7 +55,5 @@ class Block(nn.Module):
         h = self.ln2(x)
         previous = previous_tokens(h, state.channel_shift)
         out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, terms)
-        # The carried input is a copy: a kept state must not hold on to all of h.
-        last = h[:, -1].clone()
-        after = LayerState(time_shift=mixed.time_shift, channel_shift=last, wkv=mixed.wkv_state, dea=dea_cache)
+        after = LayerState(mixed.time_shift, channel_shift=last_token(h), wkv=mixed.wkv_state, dea=dea_cache)
         return x + out, mixed.v_first, after, routing

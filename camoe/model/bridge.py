@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camoe.kernels import one_token
 from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.linear import Linear
 from camoe.model.derived_weights import DerivedWeights
@@ -42,6 +43,9 @@ class LinearStateBridge(nn.Module):
 
         With `groups`, one only, both products leave out the rows behind it; those of the result mean nothing.
         """
+        if one_token.serves(h, self.compress.weight):
+            norms, matrices = (self.readout_norm, self.feature_norm), (self.compress.weight, self.to_low.weight)
+            return one_token.bridge_token(h, readout, norms, *matrices).view(1, self.prefix_len, self.low_rank)
         joined = torch.cat((h, self.readout_norm(readout.to(h.dtype))), dim=-1)
         feature = F.gelu(self.feature_norm(_product(self.compress, joined, groups)))
         return _product(self.to_low, feature, groups).unflatten(-1, (self.prefix_len, self.low_rank))

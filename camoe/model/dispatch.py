@@ -19,14 +19,14 @@ from camoe.model.prefix_map import PrefixMap
 class TokenInputs:
     """What the n tokens of a layer bring to its experts.
 
-    h, previous: [n,C] hidden vectors and those of the tokens before. make_low: maps token indices [m] to low-rank rows
-    [m,P,r]; of one group of them only where it is given one. prefix_map: how rows become the prefix. Both None where no
-    expert of the mix needs a prefix.
+    h, previous: [n,C] hidden vectors and those of the tokens before. make_low: maps token indices [m] (None: all) to
+    low-rank rows [m,P,r]; of one group of them only where it is given one. prefix_map: how rows become
+    the prefix. Both None where no expert of the mix needs a prefix.
     """
 
     h: Tensor
     previous: Tensor
-    make_low: Callable[[Tensor, RowGroups | None], Tensor] | None = None
+    make_low: Callable[[Tensor | None, RowGroups | None], Tensor] | None = None
     prefix_map: PrefixMap | None = None
 
 
@@ -77,7 +77,7 @@ def _run_for_one_token(serving: Sequence[Expert], weights: Tensor, inputs: Token
     """`run_experts` for a single token without gradients, the step of generation: nothing to sort."""
     low = None
     if inputs.make_low is not None and any(expert.needs_prefix for expert in serving):
-        low = inputs.make_low(torch.zeros(1, dtype=torch.int64, device=weights.device), None)
+        low = inputs.make_low(None, None)
     context = ExpertContext(inputs.previous, low, inputs.prefix_map)
     outputs = torch.cat([expert(inputs.h, context) for expert in serving])
     with without_autocast(weights.device.type):

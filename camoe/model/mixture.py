@@ -83,7 +83,9 @@ class Mixture(nn.Module):
 
 
 def _low_rows(
-    bridge: LinearStateBridge, h: Tensor, readout: Tensor, tokens: Tensor, groups: RowGroups | None
+    bridge: LinearStateBridge, h: Tensor, readout: Tensor, tokens: Tensor | None, groups: RowGroups | None
 ) -> Tensor:
-    """Low-rank rows of some tokens."""
+    """Low-rank rows of some tokens, or of all."""
+    if tokens is None:
+        return bridge(h, readout, groups)
     return bridge(h.index_select(0, tokens), readout.index_select(0, tokens), groups)

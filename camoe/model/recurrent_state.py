@@ -101,3 +101,9 @@ def previous_tokens(x: Tensor, last: Tensor | None) -> Tensor:
         return functional.pad(x, (0, 0, 1, -1))
     before = last.unsqueeze(1)
     return before if x.shape[1] == 1 else torch.cat((before, x[:, :-1]), dim=1)
+
+
+def last_token(x: Tensor) -> Tensor:
+    """The last of tokens x [B,T,C] to be carried on, [B,C]: a copy, or a kept state would hold on to all of x."""
+    last = x[:, -1]
+    return last if x.shape[1] == 1 else last.clone()

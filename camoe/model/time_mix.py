@@ -14,13 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camoe.kernels import one_token
 from camoe.kernels.linear import Linear
 from camoe.kernels.wkv7 import wkv7
+from camoe.kernels.wkv7_native import HEAD_SIZES
 from camoe.model import initialization as init
-from camoe.model.recurrent_state import previous_tokens
+from camoe.model.recurrent_state import last_token, previous_tokens
 
 # The normalisation's epsilon in official checkpoints: 1e-5 * 8^2.
 GROUP_NORM_EPS = 64e-5
+# Parameters of the layer itself in the order in which native code takes them.
+NATIVE_ORDER = (
+    *("x_r", "x_w", "x_k", "x_v", "x_a", "x_g", "w0", "w1", "w2", "a0", "a1", "a2", "v0", "v1", "v2", "g1", "g2"),
+    *("k_k", "k_a", "r_k"),
+)
 
 
 @dataclass(frozen=True)
@@ -132,12 +139,13 @@ class TimeMix(nn.Module):
 
         time_shift [B,C]: the input before the first one; wkv_state [B,H,N,N]; None stands for zero.
         """
+        if self.backend == "native" and self.head_size in HEAD_SIZES and one_token.serves(x, self.x_r):
+            return self._one_token(x, v_first, time_shift, wkv_state)
         p, v_first = self.project(x, v_first, time_shift)
         r, w, k, v, a, b = (self._heads(tensor) for tensor in (p.r, p.w, p.k, p.v, -p.kk, p.kk * p.a))
         compute = partial(wkv7, backend=self.backend, chunk_len=self.chunk_len, fast_math=self.fast_math)
         y, sa, wkv_state = compute(r, w, k, v, a, b, wkv_state)
-        # The carried input is a copy: a kept state must not hold on to all of x.
-        return TimeMixOutput(self.finish(y, p), v_first, sa.flatten(2), x[:, -1].clone(), wkv_state)
+        return TimeMixOutput(self.finish(y, p), v_first, sa.flatten(2), last_token(x), wkv_state)
 
     def project(self, x: Tensor, v_first: Tensor | None, time_shift: Tensor | None) -> tuple[Projections, Tensor]:
         """All that tokens x [B,T,C] bring to the recurrence, and layer 0's values."""
@@ -162,6 +170,23 @@ class TimeMix(nn.Module):
         """Output [B,T,C] from the recurrence's answers y [B,T,H,N]: normalised, with the bonus, gated, mixed."""
         y = self.ln_x(y.flatten(0, 1).flatten(1)).view_as(p.r) + self._bonus(p)
         return self.output(y * p.g)
+
+    def _one_token(
+        self, x: Tensor, v_first: Tensor | None, time_shift: Tensor | None, wkv_state: Tensor | None
+    ) -> TimeMixOutput:
+        """`forward` of x [1,1,C] without gradients, in native code."""
+        if wkv_state is None:
+            wkv_state = x.new_zeros(1, self.n_embd // self.head_size, self.head_size, self.head_size)
+        before = x.new_zeros(1, self.n_embd) if time_shift is None else time_shift
+        own = [self._parameters.get(name) for name in NATIVE_ORDER]
+        matrices = [layer.weight for layer in (self.receptance, self.key, self.value, self.output)]
+        assert self.layer_id == 0 or v_first is not None, "layers after the first need layer 0's values"
+        ranks = [0 if pair is None else pair.shape[1] for pair in (self._parameters.get(f"{n}1") for n in "wavg")]
+        mixed = one_token.time_mix_token(
+            ranks, self.ln_x.eps, (x, before, wkv_state, v_first), (*own, *matrices, self.ln_x.weight, self.ln_x.bias)
+        )
+        first_values = v_first if self.layer_id > 0 and v_first is not None else mixed.v
+        return TimeMixOutput(mixed.out, first_values, mixed.readout, last_token(x), mixed.wkv_state)
 
     def _heads(self, x: Tensor) -> Tensor:
         """[B,T,C] -> [B,T,H,N]."""

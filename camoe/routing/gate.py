@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camoe.kernels import one_token
 from camoe.kernels.linear import linear
 from camoe.kernels.without_autocast import without_autocast
 
@@ -47,6 +48,9 @@ class Gate(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Gate logits [B,T,E] in fp32 (or the parameters' wider type) from hidden vectors [B,T,C]."""
+        if one_token.serves(h, self.weight_in):
+            weights = (self.weight_in, self.bias_in, self.weight_out, self.bias_out)
+            return one_token.gate_token(h, weights, squash=self.activation == "sigmoid")
         with without_autocast(h.device.type):
             hidden = F.gelu(linear(h.to(self.weight_in.dtype), self.weight_in, self.bias_in))
             hidden = hidden.unflatten(-1, (self.n_expert, self.hidden))

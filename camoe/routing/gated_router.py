@@ -8,6 +8,7 @@ from camoe.config.router import RouterConfig
 from camoe.economy.auction import elect
 from camoe.economy.calibrated.bid import base_of_bids
 from camoe.economy.layer_quote import LayerQuote
+from camoe.kernels import one_token
 from camoe.routing.decision import RoutingDecision
 from camoe.routing.election_terms import LayerTerms
 from camoe.routing.gate import Gate
@@ -36,12 +37,19 @@ class GatedRouter(Router):
             base = base_of_bids(base, quote.space)
         adjusted = base + bias
         elected_by = adjusted if terms.noise is None else adjusted + noise_std * terms.noise
-        winners, price = elect(terms.admitted(elected_by), self.top_k, priced=self.top_k < adjusted.shape[-1])
+        winners, weights, price = self._elected(terms.admitted(elected_by), scores)
         return RoutingDecision(
             experts=winners,
-            weights=terms.weighed(mixture_weights(scores, winners)),
+            weights=terms.weighed(weights),
             price=price,
             gate_logits=gate_logits,
             selection_bias=bias,
             adjusted_logits=adjusted,
         )
+
+    def _elected(self, bids: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Winners and their weights [B,T,K], and the price [B,T], from bids and scores [B,T,E]."""
+        if one_token.serves(bids, scores):
+            return one_token.elect_token(bids, scores, self.top_k)
+        winners, price = elect(bids, self.top_k, priced=self.top_k < bids.shape[-1])
+        return winners, mixture_weights(scores, winners), price

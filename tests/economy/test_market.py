@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -240,3 +241,18 @@ def test_two_experts_and_one_winner_settle() -> None:
     assert isinstance(market, CapitalMarket)
     report = settle(market, [random_record(0, shape)], new_critics(shape))
     assert report.metrics["selected_share"].sum(-1).tolist() == pytest.approx([1.0] * 3)
+
+
+def test_quotes_follow_every_change_of_the_state() -> None:
+    """Kept while nothing changes, also in inference mode; never stale after an edit, a copy or a restored state."""
+    market = history(V21Config(), Shape(2, 1, 1, 1, 3))
+    with torch.inference_mode():
+        assert market.quote(1) is market.quote(1)
+    saved = {name: value.clone() if torch.is_tensor(value) else value for name, value in market.state_dict().items()}
+    before = market.quote(1).capital_share.clone()
+    other = deepcopy(market)
+    for edited in (market, other):
+        edited.state.capital[1, 0] += 500.0
+        assert edited.quote(1).capital_share[0] > before[0]
+        edited.load_state_dict(saved)
+        assert torch.equal(edited.quote(1).capital_share, before)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from camoe.inference.generation import Sampling, _likeliest, generate, next_token, token_by_token
+from camoe.kernels import one_token
 from camoe.model.language_model import LanguageModel
 from tests.small_run import small_run
 
@@ -13,7 +14,10 @@ PROMPT = [7, 200, 31, 31, 5]
 
 def _trained(dea: bool) -> LanguageModel:
     """A model whose weights are all alive, as after training; its own head keeps it from repeating the last token."""
-    model = LanguageModel(small_run(model={"deep_embed_attention": dea, "tie_embeddings": False}))
+    return _awake(LanguageModel(small_run(model={"deep_embed_attention": dea, "tie_embeddings": False})))
+
+
+def _awake(model: LanguageModel) -> LanguageModel:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -37,6 +41,34 @@ def test_greedy_equals_reading_the_whole_context_again_for_every_token(dea: bool
     generated = generate(model, PROMPT, 20, GREEDY)
     assert generated == context[len(PROMPT) :]
     assert len(set(generated)) > 3
+
+
+@pytest.mark.skipif(not one_token._compiled(), reason="no C++ compiler")
+@pytest.mark.parametrize(
+    ("economy", "router", "top_k", "dea"),
+    [
+        *(("v21", "dual_path", 2, False), ("v18", "market_only", 2, False), ("off", "dual_path", 1, True)),
+        *(("calibrated", "dual_path", 2, True), ("calibrated", "dual_path", 1, False), ("off", "dual_path", 4, True)),
+    ],
+)
+def test_native_tokens_equal_a_pass_over_the_whole_text(economy: str, router: str, top_k: int, dea: bool) -> None:
+    """Whatever elects: the fused operations of single tokens give the logits that torch gives a whole text."""
+    config = small_run(
+        economy, router={"kind": router, "top_k": top_k}, model={"deep_embed_attention": dea, "tie_embeddings": False}
+    )
+    model = _awake(LanguageModel(config))
+    model.use_wkv_backend("native", 16)
+    tokens, state, steps = torch.randint(1, 256, (1, 24), generator=torch.Generator().manual_seed(2)), None, []
+    with token_by_token(model):
+        for token in tokens.unbind(1):
+            logits, state = model(token[:, None], state)
+            steps.append(logits)
+    with torch.no_grad():
+        whole, after = model(tokens)
+    torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=0, atol=2e-6 * float(whole.abs().max()) + 2e-6)
+    assert state is not None
+    for carried, expected in zip(state.layers, after.layers, strict=True):
+        torch.testing.assert_close(carried.wkv, expected.wkv, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

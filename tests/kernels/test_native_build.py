@@ -60,6 +60,15 @@ def test_source_flags_and_cpu_each_have_a_library_of_their_own(source: Path, mon
 
 
 @needs_native
+def test_a_changed_header_makes_a_new_library(source: Path) -> None:
+    header = source.with_name("number.h")
+    source.write_text('#include "number.h"\n' + ANSWER.replace("42", "kNumber"))
+    for number in (42, 43):
+        header.write_text(f"constexpr int kNumber = {number};\n")
+        assert ctypes.CDLL(str(native_build.build(source)[0])).answer() == number
+
+
+@needs_native
 def test_processes_may_build_at_once(source: Path, own_cache: Path) -> None:
     code = (
         "import ctypes, sys; from pathlib import Path; from camoe.kernels.native_build import load\n"

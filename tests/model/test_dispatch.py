@@ -25,7 +25,11 @@ def _mix(n_rwkv: int, n_transformer: int) -> list[Expert]:
 
 
 def _inputs(h: Tensor, previous: Tensor, readout: Tensor, bridge: LinearStateBridge) -> TokenInputs:
-    return TokenInputs(h, previous, lambda tokens, _: bridge(h[tokens], readout[tokens]), bridge.prefix_map())
+    def make_low(tokens: Tensor | None, _: RowGroups | None) -> Tensor:
+        rows = slice(None) if tokens is None else tokens
+        return bridge(h[rows], readout[rows])
+
+    return TokenInputs(h, previous, make_low, bridge.prefix_map())
 
 
 def _dense(
@@ -113,7 +117,7 @@ def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
     h = torch.randn(5, C, dtype=torch.float64)
     winners = torch.tensor([[1, 2], [0, 1], [2, 1], [0, 2], [1, 2]])
 
-    def make_low(tokens: Tensor, groups: RowGroups | None) -> Tensor:
+    def make_low(tokens: Tensor | None, groups: RowGroups | None) -> Tensor:
         asked.append(tokens.tolist())
         return bridge(h[tokens], h[tokens], groups)
 

@@ -64,7 +64,7 @@ class Layer:
     def run(self, form: Callable[..., Tensor]) -> Tensor:
         """The stage in one form."""
 
-        def make_low(tokens: Tensor, groups: RowGroups | None) -> Tensor:
+        def make_low(tokens: Tensor | None, groups: RowGroups | None) -> Tensor:
             return self.bridge(self.h.index_select(0, tokens), self.readout.index_select(0, tokens), groups)
 
         inputs = TokenInputs(self.h, self.previous, make_low, self.bridge.prefix_map())

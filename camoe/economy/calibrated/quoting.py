@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from camoe.config.calibrated import CalibratedConfig
 from camoe.economy.calibrated import merit, placebo, ventures
 from camoe.economy.calibrated.bid import CalibratedQuote
 from camoe.economy.calibrated.state import CalibratedState
-
-
-class Quotes:
-    """The quotes of all layers, computed once for every change of the state: tokens are generated one by one."""
-
-    def __init__(self, config: CalibratedConfig, state: CalibratedState) -> None:
-        self.config, self.state = config, state
-        self._seen: list[tuple[Tensor, int]] = []
-        self._quotes: list[CalibratedQuote] = []
-
-    def of(self, layer: int) -> CalibratedQuote:
-        """What one layer's election needs to know."""
-        buffers = list(self.state.buffers())
-        fresh = len(self._seen) == len(buffers) and all(
-            buffer is seen and buffer._version == version
-            for buffer, (seen, version) in zip(buffers, self._seen, strict=True)
-        )
-        if not fresh:
-            # usable in training also when first asked for while generating
-            with torch.inference_mode(False), torch.no_grad():
-                self._quotes = quotes(self.config, self.state)
-            self._seen = [(buffer, buffer._version) for buffer in buffers]
-        return self._quotes[layer]
 
 
 def quotes(config: CalibratedConfig, state: CalibratedState) -> list[CalibratedQuote]:

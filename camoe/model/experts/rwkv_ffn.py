@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from camoe.kernels import one_token
 from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.squared_relu import grouped_squared_relu_network, squared_relu_network
 from camoe.model import initialization as init
@@ -43,6 +44,8 @@ class RwkvFeedForward(Expert):
 
     def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
         """Outputs [n,C] of n tokens with hidden vectors h [n,C]."""
+        if one_token.serves(h, self.key.weight):
+            return one_token.feed_forward_token(h, context.previous, self.x_k, self.key.weight, self.value.weight)
         if self.x_k is not None:
             h = torch.lerp(h, context.previous.to(h.dtype), self.x_k.flatten().to(h.dtype))
         return squared_relu_network(h, self.key.weight, self.value.weight)

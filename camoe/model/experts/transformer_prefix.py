@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from camoe.kernels import one_token
 from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.linear import Linear
 from camoe.model.derived_weights import DerivedWeights, wants_gradient
@@ -49,6 +50,8 @@ class TransformerPrefix(Expert):
         """Outputs [n,C] of n tokens with hidden vectors h [n,C]."""
         assert context.low is not None, "the mixture gives rows to every expert that needs a prefix"
         assert context.prefix_map is not None, "rows come with their map"
+        if one_token.serves(h, self.query.weight):
+            return self._of_one_token(h, context.low, context.prefix_map)
         attended = self.attend(self.query(h), context.low, context.prefix_map)
         return self.output(attended) * torch.sigmoid(self.output_gate(h))
 
@@ -71,6 +74,14 @@ class TransformerPrefix(Expert):
         if len(query) < FEW_TOKENS and wants_gradient((key, value, prefix_map.basis)):
             return attend_absorbed(query, low, prefix_map, key, value, self.head_size)
         return attend_by_factors(query, low, prefix_map, self.factors(prefix_map, query.dtype))
+
+    def _of_one_token(self, h: Tensor, low: Tensor, prefix_map: PrefixMap) -> Tensor:
+        """`forward` of h [1,C] without gradients, in native code."""
+        shared = (low, prefix_map.gram, prefix_map.cross, prefix_map.energy)
+        prefix = one_token.PrefixOfToken(*shared, *self.factors(prefix_map, h.dtype))
+        gate = self.output_gate
+        weights = (self.query.weight, self.output.weight, gate.weight, gate.bias)
+        return one_token.prefix_token(h, prefix, weights, prefix_map.eps)
 
     def factors(self, prefix_map: PrefixMap, dtype: torch.dtype) -> PrefixFactors:
         """W_k and W_v times the map's basis, for queries of this dtype; kept where nobody asks for their gradients."""
