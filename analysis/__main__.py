@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from analysis.comparison_command import add_comparison
 from analysis.ledger_statement import statement_of
 from analysis.run_files import read_ledger
 from analysis.statement_tables import statement_page
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     books.add_argument("--layer", type=int, metavar="N", help="one layer only, from 0; else all of them")
     books.add_argument("--every", type=_tokens, metavar="TOKENS", help="length of a period, as 1e6; else a tenth")
     books.add_argument("--out", type=Path, metavar="DIR", help="where plots go; else RUN_FOLDER/analysis")
+    add_comparison(commands)
     return parser
 
 

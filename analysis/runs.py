@@ -12,9 +12,10 @@ import yaml
 from analysis.arm_labels import labels
 from analysis.mlflow_runs import folders_of_experiment
 from analysis.run_records import outcome
-from analysis.sweep_file import PlannedRun, Sweep, read_sweep
+from analysis.sweep_file import RegisteredSweep, read_sweep
 from camoe.config import ConfigError
 from camoe.config.analysis import AnalysisConfig
+from camoe.sweeping.plan import PlannedArm
 from camoe.tracking.run_folder import REQUIRED, RunFolder
 
 FACTS = ("signature", "data", "device", "host", "git_commit")  # of provenance.json
@@ -57,12 +58,15 @@ def load_runs(
     return _labelled([_row(path, last_evaluations) for path in dict.fromkeys(paths)])
 
 
-def runs_of_sweep(sweep: Sweep, output_dir: str | Path, last_evaluations: int) -> pd.DataFrame:
+def runs_of_sweep(sweep: RegisteredSweep, output_dir: str | Path, last_evaluations: int) -> pd.DataFrame:
     """The rows of `load_runs` for a sweep, in its order; a run is found by its signature, wherever it was made."""
     by_signature: dict[str, list[Path]] = {}
     for path in _all(output_dir):
         by_signature.setdefault(signature_of(path), []).append(path)
-    rows = [_planned_row(run, sweep, by_signature.get(run.signature, []), last_evaluations) for run in sweep.runs]
+    name = sweep.planned.sweep
+    rows = [
+        _planned_row(run, name, by_signature.get(run.signature, []), last_evaluations) for run in sweep.planned.arms
+    ]
     return _frame(rows)
 
 
@@ -98,15 +102,14 @@ def _is_run(path: Path) -> bool:
     return all((path / name).is_file() for name in REQUIRED)
 
 
-def _planned_row(planned: PlannedRun, sweep: Sweep, candidates: Sequence[Path], last: int) -> dict[str, Any]:
+def _planned_row(planned: PlannedArm, sweep: str, candidates: Sequence[Path], last: int) -> dict[str, Any]:
     """The finished run of this signature, else the newest, else a row that says missing."""
-    known = {"sweep": sweep.name, "arm": planned.arm, "signature": planned.signature}
+    known = {"sweep": sweep, "arm": planned.arm, "signature": planned.signature}
     newest_first = candidates[::-1]
     finished = (path for path in newest_first if _status(RunFolder(path))["status"] == "finished")
     path = next(finished, next(iter(newest_first), None))
     if path is None:
-        seeds = {f"seed_{name}": planned.seed for name in SEEDS}
-        return {"folder": None, "status": MISSING, "reason": "never started", **seeds, **known}
+        return {"folder": None, "status": MISSING, "reason": "never started", **_seeds(planned.seed), **known}
     return _row(path, last) | known
 
 
@@ -132,6 +135,12 @@ def _identity(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, 
         **{name: facts[name] for name in FACTS if name in facts},
         **{f"initial_weights.{group}": value for group, value in weights.items()},
     }
+
+
+def _seeds(written: int | str) -> dict[str, int]:
+    """From a plan: one number for all three, or init/data/router_noise."""
+    parts = [int(part) for part in str(written).split("/")]
+    return {f"seed_{name}": part for name, part in zip(SEEDS, parts * (len(SEEDS) // len(parts)), strict=True)}
 
 
 def _status(folder: RunFolder) -> dict[str, str]:

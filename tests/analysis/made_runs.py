@@ -34,11 +34,12 @@ def made_run(
     final: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     evaluations: Sequence[float] | None = None,
-    groups: Mapping[str, Any] | None = None,
+    router_noise: int | None = None,
     now: datetime | None = None,
 ) -> Path:
     """One run below `root`/outputs; `final` and `facts` replace what the last record and the provenance say."""
-    config = small_run("off", name=arm, seeds={"init": seed, "data": seed, "router_noise": seed}, **(groups or {}))
+    seeds = {"init": seed, "data": seed, "router_noise": seed if router_noise is None else router_noise}
+    config = small_run("off", name=arm, seeds=seeds)
     folder = RunFolder.create(
         root / "outputs",
         arm,

@@ -1,0 +1,50 @@
+"""What may be said of an arm: better, worse, equivalent, undecided, or why nothing may be said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.comparison import BETTER, DIVERGED, EQUIVALENT, NO_RUNS, NOT_COMPARABLE, UNDECIDED, WORSE
+from analysis.primary_metric import LOWER
+from analysis.statistics.paired_test import FEWEST
+
+
+def verdict(arm: Mapping[str, Any], better: str, alpha: float) -> str:
+    """Of a row of `Comparison.arms` that has everything but the verdict.
+
+    A diverged run is a finding, not an accident: its arm is called diverged, whatever its other runs came to.
+    Equivalence goes before difference, for a difference shown to be smaller than the margin does not matter.
+    """
+    if arm["diverged"]:
+        return DIVERGED
+    if not arm["n"]:
+        return NO_RUNS
+    if arm["why"]:
+        return NOT_COMPARABLE
+    if arm["p_equivalence_holm"] < alpha:
+        return EQUIVALENT
+    if arm["p_holm"] < alpha:
+        return BETTER if (arm["difference"] < 0) == (better == LOWER) else WORSE
+    return UNDECIDED
+
+
+def verdict_in_words(arm: Mapping[str, Any], margin: str) -> str:
+    """With what a reader asks next: how many seeds it would take, how many runs diverged."""
+    word = str(arm["verdict"])
+    if word == DIVERGED:
+        return f"{word}: {arm['diverged']:.0f} of {arm['planned']:.0f} runs"
+    if word == EQUIVALENT:
+        return f"{word} within {margin}"
+    if word == UNDECIDED:
+        return f"{word} ({_what_it_takes(arm)})"
+    return word
+
+
+def _what_it_takes(arm: Mapping[str, Any]) -> str:
+    needed = arm["seeds_needed"]
+    if needed != needed:  # NaN: no spread is known from fewer than two pairs
+        return f"needs at least {FEWEST} seeds"
+    if max(needed, FEWEST) > arm["pairs"]:
+        return f"needs about {max(needed, FEWEST):,.0f} seeds"
+    return "the difference is close to the margin"
