@@ -10,10 +10,12 @@ from rich.console import Console
 
 from analysis.comparison_command import add_comparison
 from analysis.ledger_statement import statement_of
+from analysis.plots.waterfall import save_waterfall
 from analysis.run_files import read_ledger
+from analysis.run_report import write_run_report
 from analysis.statement_tables import statement_page
-from analysis.waterfall import save_waterfall
 from camoe.config import ConfigError
+from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
 
 
@@ -38,6 +40,11 @@ def statement(options: argparse.Namespace) -> None:
         print(shown_path(path.resolve()))
 
 
+def report(options: argparse.Namespace) -> None:
+    """The page of one run: its report.html, made again from its files."""
+    print(shown_path(write_run_report(RunFolder.open(options.run_folder))))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -48,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     books.add_argument("--every", type=_tokens, metavar="TOKENS", help="length of a period, as 1e6; else a tenth")
     books.add_argument("--out", type=Path, metavar="DIR", help="where plots go; else RUN_FOLDER/analysis")
     add_comparison(commands)
+    page = commands.add_parser("report", help=report.__doc__, description=report.__doc__)
+    page.set_defaults(command=report)
+    page.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="outputs/<date>/<run>, in whatever state")
     return parser
 
 

@@ -14,7 +14,7 @@ SMALL: dict[str, Any] = {
     "tokenizer": {"kind": "byte", "vocab_size": 256},
     "phase": {"schedule": {"normal": {"steps": 4}}},
     "train": {"ctx_len": 16, "micro_batch": 2, "grad_accum": 2, "eval_sequences": 2},
-    "tracking": {"mlflow": False},
+    "tracking": {"mlflow": False, "report": False},
 }
 
 

@@ -16,3 +16,4 @@ class TrackingConfig:
     experiment: str = setting("camoe", help="MLflow experiment")
     log_every: int = setting(10, help="optimiser steps between records", low=1)
     every_series: bool = setting(False, help="send per-layer and per-expert series to MLflow too, not only to the file")
+    report: bool = setting(True, help="write report.html, the page of the run, when it finishes or fails")

@@ -19,6 +19,7 @@ from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
 from camoe.jobs.placement import model_to_train, place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
+from camoe.jobs.run_page import write_report
 from camoe.jobs.trained_run import refuse_other_text
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.run_folder import RunFolder
@@ -77,7 +78,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) 
 @contextmanager
 def _true_status(folder: RunFolder, config: RunConfig, display: ProgressDisplay) -> Iterator[Tracker]:
     """Whatever happens inside, the run's status says what did."""
-    tracker = Tracker.open(folder, config.tracking)
+    tracker = Tracker.open(folder, config.tracking, at_end=write_report if config.tracking.report else None)
     try:
         yield tracker
     except Interrupted as stop:

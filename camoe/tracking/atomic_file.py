@@ -1,4 +1,4 @@
-"""Small JSON files that are either the old version or the new one, never half of each."""
+"""Small files that are either the old version or the new one, never half of each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any
 
 
 def write_json(path: Path, content: Any) -> None:
+    """The content as indented JSON."""
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Write beside the file, then rename over it; a kill at any moment leaves a readable file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 

@@ -33,6 +33,7 @@ ARTIFACTS = (
     "train.log",
     "summary.txt",
     "summary.svg",
+    "report.html",
     "samples",
 )
 

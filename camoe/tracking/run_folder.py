@@ -12,6 +12,7 @@ outputs/<date>/<time>-<name>-<signature>/
     mlflow.json       which MLflow run this is and how far it has been sent
     checkpoints/      states to go on from
     samples/          generated text
+    report.html       everything above on one page, when the run has finished or failed
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from camoe.config.tracking import TrackingConfig
@@ -23,11 +23,19 @@ BEGINNING = {"metrics_position": 0, "ledger_position": 0}
 class Tracker:
     """Every record goes to metrics.jsonl at once; MLflow, when wanted, follows that file from its own thread.
 
-    What the market booked goes to ledger.jsonl, of the same kind.
+    What the market booked goes to ledger.jsonl, of the same kind. `at_end` is called with the folder of a run that
+    finished or failed, when everything is in it and before MLflow takes the last files; it must not raise.
     """
 
-    def __init__(self, folder: RunFolder, log: MetricsLog, ledger: MetricsLog, sink: MlflowSink | None) -> None:
-        self.folder, self._log, self._ledger, self.sink = folder, log, ledger, sink
+    def __init__(
+        self,
+        folder: RunFolder,
+        log: MetricsLog,
+        ledger: MetricsLog,
+        sink: MlflowSink | None,
+        at_end: Callable[[RunFolder], None] | None = None,
+    ) -> None:
+        self.folder, self._log, self._ledger, self.sink, self._at_end = folder, log, ledger, sink, at_end
         self._started = self._finished = False
 
     @staticmethod
@@ -37,10 +45,12 @@ class Tracker:
             tracking_uri(config)
 
     @classmethod
-    def open(cls, folder: RunFolder, config: TrackingConfig) -> Tracker:
+    def open(
+        cls, folder: RunFolder, config: TrackingConfig, at_end: Callable[[RunFolder], None] | None = None
+    ) -> Tracker:
         """The sinks that the configuration asks for. Without tracking.mlflow nothing imports mlflow."""
         sink = MlflowSink(folder, config) if config.mlflow else None
-        return cls(folder, MetricsLog(folder.metrics_file), MetricsLog(folder.ledger_file), sink)
+        return cls(folder, MetricsLog(folder.metrics_file), MetricsLog(folder.ledger_file), sink, at_end)
 
     def start(self) -> None:
         """The run is running, and MLflow may follow; after `rewind` when it goes on from a checkpoint."""
@@ -91,6 +101,8 @@ class Tracker:
             return 0
         self._finished = True
         self.folder.set_status(state, reason)
+        if self._at_end is not None and state != "killed":  # a killed run goes on, and has seconds left
+            self._at_end(self.folder)
         missing = self.sink.finish(state, reason) if self.sink is not None and self._started else 0
         self.folder.set_status(state, reason, missing)
         self._log.close()

@@ -23,6 +23,7 @@ SMALL = [
     "train.checkpoint_every=4",
     "tracking=local",
     "tracking.log_every=3",
+    "tracking.report=false",
     "job.sample_tokens=8",
     "kernel.threads=1",
     "data=local",

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from analysis.ledger_statement import statement_of
+from analysis.plots.waterfall import save_waterfall, waterfall
 from analysis.run_files import read_ledger
-from analysis.waterfall import save_waterfall, waterfall
 from tests.analysis.ledger_folder import records, run_folder
 
 

@@ -11,13 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.ledger_statement import ABOUT, CLOSING, OPENING, WITHIN, Statement
+from analysis.plots.style import COLOURS, FAINT, INK
 from camoe.tracking.short_number import short_number
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6a93", "#8c6d46", "#b3b300", "#7f7f7f")
+HOW_TO_READ = (
+    "Each account from balance to balance: a period's bars start at what it held and end at what it holds, a bar for "
+    "every reason that moved its money; the last panel is what experts paid each other."
+)
 PANEL_HEIGHT, WIDTH = 2.2, 10.0  # inches
 SLOT = 0.86  # share of a period's width that its bars fill
-INK, FAINT = "#333333", "#c8c8c8"
 DPI = 150
+STILL = 1e-9  # of a balance: what rounding moves
 
 
 def save_waterfall(statement: Statement, folder: Path) -> list[Path]:
@@ -25,6 +29,7 @@ def save_waterfall(statement: Statement, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     stem = "waterfall" if statement.layer is None else f"waterfall_layer_{statement.layer:02d}"
     figure, paths = waterfall(statement), [folder / f"{stem}.svg", folder / f"{stem}.png"]
+    figure.suptitle(f"Ledger of {statement.title}", fontsize=11, color=INK)
     with matplotlib.rc_context({"svg.hashsalt": "camoe"}):  # the same statement gives the same file
         for path in paths:
             figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -36,7 +41,6 @@ def waterfall(statement: Statement) -> Figure:
     colours = _colours(statement)
     panels = len(statement.accounts) + bool(len(statement.within.columns))
     figure = Figure(figsize=(WIDTH, 0.9 + PANEL_HEIGHT * panels), layout="constrained")
-    figure.suptitle(f"Ledger of {statement.title}", fontsize=11, color=INK)
     axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
     for axis, (account, frame) in zip(axes, statement.accounts.items(), strict=False):
         _draw_account(axis, frame, colours)
@@ -67,6 +71,15 @@ def _draw_account(axis: Axes, frame: pd.DataFrame, colours: dict[str, str]) -> N
             level, left = level + row[reason], left + width
             axis.hlines(level, left - width, left, color=INK, linewidth=0.8)
         axis.hlines(row[CLOSING], place + SLOT / 2, place + 0.5, color=INK, linewidth=0.8)
+    _level_in_sight(axis, frame)
+
+
+def _level_in_sight(axis: Axes, frame: pd.DataFrame) -> None:
+    """A balance that does not move is a line in the middle, not an axis of rounding errors."""
+    balances = frame[[OPENING, CLOSING]].to_numpy()
+    low, high = balances.min(), balances.max()
+    if high - low <= STILL * max(abs(low), abs(high)):
+        axis.set_ylim(min(0.0, 2 * high), max(0.0, 2 * high) or 1.0)
 
 
 def _draw_turnover(axis: Axes, frame: pd.DataFrame, colours: dict[str, str]) -> None:
@@ -87,7 +100,9 @@ def _dress(axis: Axes, title: str, reasons: list[str], colours: dict[str, str]) 
     axis.spines["left"].set_color(FAINT)
     patches = [Patch(color=colours[reason], label=reason.replace("_", " ")) for reason in reasons]
     if patches:
-        axis.legend(handles=patches, loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize=8, frameon=False)
+        legend = axis.legend(handles=patches, loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize=8, frameon=False)
+        for text in legend.get_texts():
+            text.set_color(INK)
 
 
 def _label_periods(axis: Axes, ends: pd.Index) -> None:
