@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from camoe.config import ConfigError
 from camoe.data.corpus import Corpus
+from camoe.data.tokenizer import SEPARATOR
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,23 @@ class EvaluationWindows:
         return len(self.numbers)
 
     @cached_property
+    def document_starts(self) -> npt.NDArray[np.int64]:
+        """[D] first target of each document: that of the text, and every token behind a separator.
+
+        A separator is the last target of the document that it ends.
+        """
+        separators = np.flatnonzero(self.tokens[1:-1] == SEPARATOR) + 1
+        return np.concatenate([[1], separators + 1])
+
+    @cached_property
     def targets(self) -> int:
         """Predictions to score, separators included."""
-        return len(self._target_places)
+        return len(self.target_places)
 
     @cached_property
     def text_bytes(self) -> int:
         """UTF-8 bytes of exactly the targets of these windows."""
-        occurrences = np.bincount(self.tokens[self._target_places], minlength=len(self.byte_lengths))
+        occurrences = np.bincount(self.tokens[self.target_places], minlength=len(self.byte_lengths))
         return int(occurrences @ self.byte_lengths)
 
     def spread(self, count: int) -> EvaluationWindows:
@@ -55,7 +65,8 @@ class EvaluationWindows:
             yield tokens.astype(np.int64), inside[:, 1:]
 
     @cached_property
-    def _target_places(self) -> npt.NDArray[np.int64]:
+    def target_places(self) -> npt.NDArray[np.int64]:
+        """Where in `tokens` the targets are, rising; the input that a target is predicted from stands before it."""
         places = (self.numbers[:, None] * self.ctx_len + np.arange(1, self.ctx_len + 1)).ravel()
         return places[places < len(self.tokens)]
 

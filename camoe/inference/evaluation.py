@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.kernels.linear_cross_entropy import IGNORED
@@ -16,12 +19,26 @@ from camoe.tracking.routing_statistics import RoutingStatistics
 
 @dataclass(frozen=True)
 class Evaluation:
-    """nats: sum over all targets. text_bytes: UTF-8 bytes of exactly that text."""
+    """Of the N targets of some windows, in the order of the text.
 
+    nats: sum over all targets. token_nats: [N] float32. winners: [L,N,K] int8, who served them; None where not kept.
+    """
+
+    windows: EvaluationWindows
     nats: float
-    targets: int
-    text_bytes: int
+    token_nats: npt.NDArray[np.float32]
     routing: RoutingStatistics
+    winners: npt.NDArray[np.int8] | None = None
+
+    @property
+    def targets(self) -> int:
+        """N."""
+        return self.windows.targets
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of exactly the text that was scored."""
+        return self.windows.text_bytes
 
     @property
     def loss(self) -> float:
@@ -46,7 +63,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: LanguageModel, windows: EvaluationWindows, batch_size: int, statistics: RoutingStatistics
+    model: LanguageModel,
+    windows: EvaluationWindows,
+    batch_size: int,
+    statistics: RoutingStatistics,
+    *,
+    keep_winners: bool = False,
 ) -> Evaluation:
     """Score every window from an empty state, without router noise and with the market as the phase left it.
 
@@ -54,12 +76,28 @@ def evaluate(
     """
     device = model.emb.weight.device
     nats = torch.zeros((), dtype=torch.float64, device=device)
-    for tokens, inside in windows.batches(batch_size):
+    token_nats = torch.zeros(len(windows), windows.ctx_len, device=device)
+    winners = _no_winners(model, windows) if keep_winners else None
+    for start, (tokens, inside) in zip(range(0, len(windows), batch_size), windows.batches(batch_size), strict=True):
         batch, mask = torch.from_numpy(tokens).to(device), torch.from_numpy(inside).to(device)
         trace = RoutingTrace()
         hidden, _ = model.hidden(batch[:, :-1], trace=trace)
         targets = batch[:, 1:].masked_fill(~mask, IGNORED)
         _, loss = model.cross_entropy(hidden, targets)
         nats += loss.sum(dtype=torch.float64)
-        statistics.add(trace.decision(), mask)
-    return Evaluation(float(nats), windows.targets, windows.text_bytes, statistics)
+        here, routing = slice(start, start + len(batch)), trace.decision()
+        token_nats[here] = loss
+        if winners is not None:
+            winners[:, here] = routing.experts.to(winners.dtype)
+        statistics.add(routing, mask)
+    whole = token_nats.flatten()[: windows.targets]  # only the last window of a text ends early
+    served = None if winners is None else winners.flatten(1, 2)[:, : windows.targets].cpu().numpy()
+    return Evaluation(windows, float(nats), whole.cpu().numpy(), statistics, served)
+
+
+def _no_winners(model: LanguageModel, windows: EvaluationWindows) -> Tensor:
+    """Room for [L,windows,T,K]."""
+    config = model.config
+    fits = torch.int8 if config.experts.total <= 128 else torch.int16
+    shape = (config.model.n_layer, len(windows), windows.ctx_len, config.router.top_k)
+    return torch.zeros(shape, dtype=fits, device=model.device)

@@ -10,6 +10,7 @@ from camoe.data.corpus import Corpus
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
 from camoe.economy.market import CalibratedMarket, CapitalMarket, Market
 from camoe.economy.market_report import gini
+from camoe.inference.document_scores import DocumentScores
 from camoe.inference.evaluation import Evaluation
 from camoe.inference.generation import Sampling, generate
 from camoe.kernels.matmul_precision import matmul_precision
@@ -34,11 +35,12 @@ def sample(model: LanguageModel, tokenizer: Tokenizer, job: JobConfig, seed: int
     return tokenizer.decode(tokens)
 
 
-def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation) -> dict[str, Any]:
+def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation, documents: DocumentScores) -> dict[str, Any]:
     """The last record of a run: all of the held-out text, and the figures that give it a scale."""
     scale = corpus.statistics["scale"]
     return {
         **evaluation.record("final"),
+        "final/bpb_error": documents.bpb_error(),
         "final/gzip_bpb": scale["gzip_bits_per_byte"],
         "final/unigram_bpb": scale["unigram_bits_per_byte"],
         **trainer.spent(),

@@ -14,6 +14,7 @@ from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
 from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
+from camoe.inference.document_scores import DocumentScores
 from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
@@ -21,6 +22,7 @@ from camoe.jobs.placement import model_to_train, place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.run_page import write_report
 from camoe.jobs.trained_run import refuse_other_text
+from camoe.tracking.array_file import save_table
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
@@ -113,7 +115,10 @@ def _conclude(trainer: Trainer, folder: RunFolder, corpus: Corpus) -> None:
     """Score all of the held-out text, sample, and show the summary."""
     config = trainer.config
     trainer.display.say("scoring the held-out text")
-    record = final_record(trainer, corpus, trainer.evaluate())
+    evaluation = trainer.evaluate(trainer.held_out)
+    documents = DocumentScores.of(evaluation)
+    save_table(folder.documents_file, vars(documents))
+    record = final_record(trainer, corpus, evaluation, documents)
     trainer.tracker.log(trainer.progress.step, record)
     continuation = sample(trainer.model, corpus.tokenizer, config.job, config.seeds.init)
     (folder.samples / "final.txt").write_text(config.job.prompt + continuation, encoding="utf-8")

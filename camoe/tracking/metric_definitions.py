@@ -49,6 +49,7 @@ VALID = room("valid", *_QUALITY)  # a fixed part of the held-out text, during tr
 FINAL = room(  # all of the held-out text, once at the end
     "final",
     *_QUALITY,
+    ("bpb_error", "standard error of bpb, over the documents of the held-out text", "bits/byte", "0.."),
     ("gzip_bpb", "the held-out text compressed by gzip", "bits/byte", "0..8"),
     ("unigram_bpb", "the held-out text under its own byte frequencies", "bits/byte", "0..8"),
 )

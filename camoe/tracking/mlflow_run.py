@@ -31,6 +31,7 @@ ARTIFACTS = (
     "metrics.jsonl",
     "ledger.jsonl",
     "train.log",
+    "documents.parquet",
     "summary.txt",
     "summary.svg",
     "report.html",

@@ -12,6 +12,8 @@ outputs/<date>/<time>-<name>-<signature>/
     mlflow.json       which MLflow run this is and how far it has been sent
     checkpoints/      states to go on from
     samples/          generated text
+    probe/            who served a fixed set of held-out tokens at every evaluation, and their losses
+    documents.parquet the last evaluation, document by document
     report.html       everything above on one page, when the run has finished or failed
 """
 
@@ -88,6 +90,11 @@ class RunFolder:
     def samples(self) -> Path:
         """Generated text."""
         return self.path / "samples"
+
+    @property
+    def documents_file(self) -> Path:
+        """The last evaluation's tokens, bytes and nats of every held-out document."""
+        return self.path / "documents.parquet"
 
     @property
     def config_file(self) -> Path:

@@ -7,7 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from camoe.config.tracking import TrackingConfig
+from camoe.tracking.array_file import save_arrays
 from camoe.tracking.metric_definitions import warn_if_undefined
 from camoe.tracking.metrics_log import MetricsLog
 from camoe.tracking.mlflow_sink import MlflowSink
@@ -79,6 +83,10 @@ class Tracker:
     def book(self, step: int, record: Mapping[str, Any]) -> None:
         """Record a window of the ledger that ends at an optimiser step."""
         self._ledger.write({"step": step, **record})
+
+    def keep(self, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Keep arrays too large for a record as NAME.npz in the run folder; a resumed run writes the same again."""
+        save_arrays(self.folder.path / f"{name}.npz", arrays)
 
     def state(self) -> dict[str, int]:
         """For a checkpoint: how much of both files belongs to it. What MLflow has stands in mlflow.json."""

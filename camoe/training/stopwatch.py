@@ -13,8 +13,7 @@ class Stopwatch:
     def __init__(self, step: int = 0, seconds: float = 0.0) -> None:
         """`step` steps are done already, and took `seconds`."""
         self._made = time.perf_counter()
-        self._step, self._lap_ended = step, seconds
-        self._before = seconds
+        self._step, self._before, self.seconds_at_lap = step, seconds, seconds
         self.start()
 
     def start(self) -> None:
@@ -37,13 +36,13 @@ class Stopwatch:
     def lap(self, step: int) -> tuple[int, float]:
         """Steps and training seconds since the last lap."""
         now = self.seconds()
-        steps, seconds = step - self._step, now - self._lap_ended
-        self._step, self._lap_ended = step, now
+        steps, seconds = step - self._step, now - self.seconds_at_lap
+        self._step, self.seconds_at_lap = step, now
         return steps, seconds
 
     def steps_per_second(self) -> float:
         """Mean of the run up to the last lap; 0 before the first."""
-        return self._step / self._lap_ended if self._lap_ended else 0.0
+        return self._step / self.seconds_at_lap if self.seconds_at_lap else 0.0
 
     def elapsed(self) -> float:
         """Seconds since this process began, all included."""

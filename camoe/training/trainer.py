@@ -13,7 +13,9 @@ from torch import Tensor
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.signature import result_settings
+from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.inference.evaluation import Evaluation, evaluate
+from camoe.inference.routing_probe import RoutingProbe
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.rooms import room
@@ -77,6 +79,9 @@ class Trainer:
         self.sequences = config.train.micro_batch * config.train.grad_accum
         self._tokens_per_step = self.sequences * config.train.ctx_len
         self.loader, self.held_out = text.loader, text.held_out
+        self.sample = text.held_out.spread(config.train.eval_sequences)
+        wanted = config.tracking.probe_tokens
+        self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
         self.statistics, self.means = routing_statistics_of(model), WindowMeans()
@@ -89,6 +94,8 @@ class Trainer:
     def fit(self, interruption: Interruption) -> None:
         """Train to the end of the schedule; a signal ends it after the present step, saved, with Interrupted."""
         self.display.start(self.progress.step)
+        if self._probe is not None:
+            self.tracker.keep("probe/tokens", self._probe.text())
         self._stopwatch.start()
         with interruption.deferred():
             while self.progress.step < self.schedule.total_steps and not interruption.requested:
@@ -163,11 +170,11 @@ class Trainer:
         experiments = self.experiments.of_step(step, self.sequences)
         return list(micro_batches(window, noise, experiments, self.config.train.micro_batch))
 
-    def evaluate(self, sequences: int | None = None) -> Evaluation:
-        """Score `sequences` windows spread over the held-out text, or all of it."""
-        windows = self.held_out if sequences is None else self.held_out.spread(sequences)
+    def evaluate(self, windows: EvaluationWindows, *, keep_winners: bool = False) -> Evaluation:
+        """Score some windows of the held-out text."""
+        statistics = routing_statistics_of(self.model)
         with self._stopwatch.left_out():
-            return evaluate(self.model, windows, self.config.train.micro_batch, routing_statistics_of(self.model))
+            return evaluate(self.model, windows, self.config.train.micro_batch, statistics, keep_winners=keep_winners)
 
     def check_batch(self) -> Batch:
         """A short batch of the first step's tokens, for the start-up self-check."""
@@ -188,7 +195,7 @@ class Trainer:
             "progress/tokens_seen": self.progress.tokens_seen,
             "progress/train_flops": self.progress.train_flops,
             "progress/stream_hash": self.loader.stream_hash(self.progress.step),
-            "time/training_s": self._stopwatch.seconds(),
+            "time/training_s": self._stopwatch.seconds_at_lap,
         }
 
     def _enter_phase(self) -> Phase:
@@ -205,10 +212,7 @@ class Trainer:
         with room("data"):
             batches = self.batches(self.progress.step)
         clip = self.config.optimizer.grad_clip
-        result = train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip)
-        if result.market is not None:
-            self.progress.audited += self._audit_cost.audited(batches)
-        return result
+        return train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip)
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""
@@ -222,6 +226,8 @@ class Trainer:
             if result.market is not None:
                 self.market_statistics.add(result.market)
                 self.ledger.add(result.market)
+                done = self.experiments.of_step(self.progress.step - 1, self.sequences)
+                self.progress.audited += self._audit_cost.of_step(done, self.config.train.ctx_len)
         else:
             self.progress.skipped_steps += 1
             log.warning("step %d: loss or gradient is not finite, step skipped", self.progress.step)
@@ -266,8 +272,11 @@ class Trainer:
         self.progress.audited = 0.0
 
     def _log_held_out(self) -> None:
-        result = self.evaluate(self.config.train.eval_sequences)
+        result = self.evaluate(self.sample, keep_winners=self._probe is not None)
         self.tracker.log(self.progress.step, result.record("valid"))
+        if self._probe is not None:
+            with self._stopwatch.left_out():
+                self.tracker.keep(f"probe/step_{self.progress.step:08d}", self._probe.reading(result))
 
     def _phase_record(self, phase: Phase) -> dict[str, object]:
         rates = {group["phase_group"]: group["lr"] / group["rate_factor"] for group in self.optimizer.param_groups}

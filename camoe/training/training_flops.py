@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from camoe.model.cost import model_cost, room_costs
 from camoe.model.language_model import LanguageModel
-from camoe.training.train_step import MicroBatch
+from camoe.training.experiments import StepExperiments
 
 LEARNING = 3
 """Forward passes that a training token costs: its own, and a backward of two, for inputs and for weights (Kaplan et al.
@@ -40,14 +40,8 @@ class AuditCost:
         passes = AUDIT_PASSES.get(plan.kind, config.experts.total) if plan else 0
         return cls(config.model.n_layer, room_costs(model)["head_loss"].flops / whole, passes)
 
-    def audited(self, batches: list[MicroBatch]) -> float:
-        """Of the audits in these micro-batches."""
-        return sum(
-            self.passes * micro.batch.inputs[0].numel() * len(micro.audit.rows) * self._share(micro.audit.layer)
-            for micro in batches
-            if micro.audit is not None
-        )
-
-    def _share(self, layer: int) -> float:
-        """Of a forward pass, the layers from `layer` on and the head."""
-        return self.head_share + (1 - self.head_share) * (self.n_layer - layer) / self.n_layer
+    def of_step(self, experiments: StepExperiments, ctx_len: int) -> float:
+        """The audits of one optimiser step on sequences of `ctx_len` tokens."""
+        layers_run = (self.n_layer - experiments.layer) / self.n_layer
+        share = self.head_share + (1 - self.head_share) * layers_run
+        return self.passes * len(experiments.audited) * ctx_len * share

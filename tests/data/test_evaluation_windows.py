@@ -54,3 +54,16 @@ def test_separators_are_targets_of_no_bytes(tmp_path: Path, bpe: Tokenizer) -> N
 def test_nothing_to_predict_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing to predict"):
         cut_windows(np.zeros(1, dtype=np.uint16), 8, ONE_BYTE)
+
+
+def test_documents_begin_where_the_packed_file_says(tmp_path: Path, tokenizer: Tokenizer, modules: list[str]) -> None:
+    packed, _ = pack(["schön 🙂", *modules[:4], "x"], tokenizer, tmp_path, "valid", lambda *_: None)
+    windows = cut_windows(packed.tokens, 64, tokenizer.byte_lengths)
+    assert windows.document_starts.tolist() == packed.document_starts.tolist()
+
+
+@given(count=st.integers(2, 90), ctx_len=st.integers(1, 40), some=st.integers(1, 5))
+def test_places_name_the_targets_in_order(count: int, ctx_len: int, some: int) -> None:
+    windows = cut_windows(np.arange(count, dtype=np.uint16), ctx_len, ONE_BYTE).spread(some)
+    scored = [int(i) for tokens, mask in windows.batches(2) for i in tokens[:, 1:][mask]]
+    assert windows.target_places.tolist() == scored

@@ -8,6 +8,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.jobs.command import SMALL, STEPS, TOTAL_STEPS, command, records, run, run_folder, text_file
@@ -41,6 +43,26 @@ def test_a_run_passes_every_phase_and_ends_with_its_summary(finished: Path) -> N
         assert expected in stdout
     assert (folder / "summary.svg").is_file()
     assert (folder / "samples" / "final.txt").read_text().startswith("def ")
+
+
+def test_documents_add_up_to_the_final_record(finished: Path) -> None:
+    folder = run_folder(finished)
+    final, documents = records(folder)[-1], pd.read_parquet(folder / "documents.parquet")
+    assert documents["bytes"].sum() == final["final/bytes"]
+    assert documents["nats"].sum() == pytest.approx(final["final/loss"] * documents["tokens"].sum(), rel=1e-12)
+    assert final["final/bpb"] == pytest.approx(documents["nats"].sum() / documents["bytes"].sum() / np.log(2))
+    assert list(documents) == ["document", "tokens", "bytes", "nats"]
+
+
+def test_the_probe_notes_who_served_the_sample_that_is_evaluated(finished: Path) -> None:
+    folder = run_folder(finished)
+    (valid,) = [record for record in records(folder) if record["step"] == 12 and "valid/loss" in record]
+    text, reading = np.load(folder / "probe" / "tokens.npz"), np.load(folder / "probe" / "step_00000012.npz")
+    assert reading["winners"].shape == (2, 4 * 32, 2)
+    load = np.array([np.bincount(layer.ravel(), minlength=4) for layer in reading["winners"]]) / (4 * 32 * 2)
+    np.testing.assert_allclose(load, valid["valid/load/by_expert"])
+    assert reading["nats"].mean() == pytest.approx(valid["valid/loss"])
+    assert (text["input"][1:32] == text["target"][:31]).all()
 
 
 def test_the_same_command_gives_the_same_records_bit_for_bit(finished: Path, text: Path, tmp_path: Path) -> None:
@@ -114,8 +136,16 @@ def _finish_and_compare(folder: Path, cwd: Path, reference: Path) -> None:
     result = run(cwd, f"resume={folder}")
     assert result.returncode == 0, result.stderr
     assert records(folder) == records(run_folder(reference))
+    assert kept(folder) == kept(run_folder(reference))
     assert (folder / "ledger.jsonl").read_bytes() == (run_folder(reference) / "ledger.jsonl").read_bytes() != b""
     assert _state(folder) == "finished"
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """The files of arrays, byte for byte."""
+    names = ["documents.parquet", "probe/tokens.npz", *(f"probe/step_{step:08d}.npz" for step in (6, 12, 18))]
+    assert {f"probe/{path.name}" for path in (folder / "probe").iterdir()} == set(names[1:])
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def _state(folder: Path) -> str:

@@ -67,7 +67,7 @@ def test_the_mean_of_the_run_counts_every_process_up_to_the_last_lap(clock: Cloc
         clock.now += 90
     clock.now += 1
     assert watch.steps_per_second() == 105 / 50
-    assert watch.seconds() == 51.0
+    assert (watch.seconds(), watch.seconds_at_lap) == (51.0, 50.0)
     assert watch.elapsed() == 101.0
 
 

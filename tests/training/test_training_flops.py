@@ -10,12 +10,9 @@ import torch
 from camoe.config.run import RunConfig
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
-from camoe.routing.election_terms import NO_EXPERIMENT
 from camoe.tracking.metrics_log import read_metrics
-from camoe.training.experiments import AuditDraw
+from camoe.training.experiments import StepExperiments
 from camoe.training.interruption import Interruption
-from camoe.training.objectives import Batch
-from camoe.training.train_step import MicroBatch
 from camoe.training.training_flops import AuditCost, training_flops
 from tests.small_run import small_run
 from tests.training.small_trainer import small_trainer
@@ -42,12 +39,11 @@ def test_a_token_costs_three_forward_passes_by_who_served(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("kind", "passes"), [("replacement_audit", 1), ("leave_one_out", 4), ("midpoint", 2)])
 def test_an_audit_costs_the_layers_from_the_audited_one_on_and_the_head(kind: str, passes: int) -> None:
     model = LanguageModel(small_run("calibrated", economy={"credit": {"kind": kind}}))
-    batch = Batch(torch.zeros(4, 16, dtype=torch.long), torch.zeros(4, 16, dtype=torch.long))
     rows = torch.tensor([0, 2, 3])
-    batches = [MicroBatch(batch, NO_EXPERIMENT, AuditDraw(1, rows, rows)), MicroBatch(batch, NO_EXPERIMENT)]
+    experiments = StepExperiments(held_out=torch.zeros(4, dtype=torch.bool), audited=rows, experts=rows, layer=1)
     whole, head = model_cost(model).flops_per_token(2, 2), 2 * 256 * 32
     expected = passes * 3 * 16 * (head + (whole - head) / 2) / whole
-    assert AuditCost.of(model).audited(batches) == pytest.approx(expected)
+    assert AuditCost.of(model).of_step(experiments, ctx_len=16) == pytest.approx(expected)
     assert training_flops(10.0, 5, 2.0) == 10 * (3 * 5 + 2)
 
 
