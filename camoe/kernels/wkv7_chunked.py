@@ -31,6 +31,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+_WIDE = torch.float64
+
 
 def wkv7_chunked(
     r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor, chunk_len: int
@@ -92,31 +94,32 @@ class _ChunkedWkv7(torch.autograd.Function):
 def _gradients(saved: tuple[Tensor, ...], grad_y: Tensor, grad_sa: Tensor, grad_final: Tensor) -> tuple[Tensor, ...]:
     """Gradients of r, w, k, v, a, b [B,T,H,N] and of the initial state [B,H,N,N]."""
     w, decay, reads, writes, values, mask, scores, inverse, states = saved
-    (n_chunks, n_matrices, c, size), dtype = inverse.shape[:3] + w.shape[-1:], w.dtype
+    n_chunks, n_matrices, c, size = inverse.shape[:3] + w.shape[-1:]
     chunk_decay = decay[..., -1, :].reshape(n_chunks, n_matrices, size, 1)
     delta = torch.cat((_to_chunks(grad_sa, c), _to_chunks(grad_y, c)), dim=3).flatten(1, 2)
-    grad_reads, grad_writes = torch.empty_like(reads), torch.empty_like(writes)
+    # In the decay's gradient those of reads and writes nearly cancel: in float64 its error stays under 1e-6.
+    grad_reads, grad_writes = torch.empty_like(reads, dtype=_WIDE), torch.empty_like(writes, dtype=_WIDE)
     grad_v = w.new_empty(n_chunks, n_matrices, c, size)
-    grad_chunk_log_decay = w.new_empty(n_chunks, n_matrices, size)
+    grad_chunk_log_decay = w.new_empty(n_chunks, n_matrices, size, dtype=_WIDE)
     grad_state = grad_final.flatten(0, 1).mT.clone(memory_format=torch.contiguous_format)
     for n in reversed(range(n_chunks)):
         read, write, value, score, delta_n = reads[n], writes[n], values[n], scores[n], delta[n]
-        torch.sum(states[n + 1] * grad_state, -1, out=grad_chunk_log_decay[n])
+        torch.sum(states[n + 1] * grad_state.to(_WIDE), -1, out=grad_chunk_log_decay[n])
         grad_end = grad_state.mul_(chunk_decay[n])
         grad_value = torch.bmm(score[:, c:].mT, delta_n[:, c:]).baddbmm_(write, grad_end)
         delta_n[:, :c] = torch.bmm(inverse[n].mT, grad_value[:, :c].add_(delta_n[:, :c]))
         torch.baddbmm(grad_value[:, c:], score[:, :c, c:].mT, delta_n[:, :c], out=grad_v[n])
-        # In the decay's gradient the next two products nearly cancel; float64 here keeps its error under 1e-6.
-        grad_score = torch.bmm(delta_n, value.mT).mul_(mask).double()
-        grad_reads[n] = torch.bmm(grad_score, write.double()).to(dtype).baddbmm_(delta_n, states[n].mT)
-        grad_writes[n] = torch.bmm(grad_score.mT, read.double()).to(dtype).baddbmm_(value, grad_end.mT)
+        grad_score = torch.bmm(delta_n, value.mT).mul_(mask).to(_WIDE)
+        torch.bmm(grad_score, write.to(_WIDE), out=grad_reads[n]).baddbmm_(delta_n.to(_WIDE), states[n].mT.to(_WIDE))
+        torch.bmm(grad_score.mT, read.to(_WIDE), out=grad_writes[n]).baddbmm_(value.to(_WIDE), grad_end.mT.to(_WIDE))
         grad_state = torch.baddbmm(grad_end, read.mT, delta_n)
 
     grad_log_w = _log_decay_gradient(grad_reads * reads, grad_writes * writes, grad_chunk_log_decay)
     before, after = decay[..., :-1, :].flatten(1, 2), decay[..., 1:, :].flatten(1, 2)
+    grad_reads, grad_writes = grad_reads.to(w.dtype), grad_writes.to(w.dtype)
     by_token = (
         grad_reads[:, :, c:].mul_(after),
-        grad_log_w,
+        grad_log_w.to(w.dtype),
         grad_writes[:, :, c:].div_(after),
         grad_v,
         grad_reads[:, :, :c].mul_(before),

@@ -16,7 +16,7 @@ chunked = partial(wkv7, backend="chunked")
 
 @pytest.mark.parametrize("kind", ["usual", "repeated", "forgetting"])
 @pytest.mark.parametrize("head_size", [16, 64])
-@pytest.mark.parametrize("n_tokens", [1, 5, 17, 37, 64])
+@pytest.mark.parametrize("n_tokens", [1, 5, 17, 37, 64, 101])
 def test_float32_is_as_good_as_float32_can_be(n_tokens: int, head_size: int, kind: str) -> None:
     for seed in range(2):
         inputs = make_inputs(n_tokens, head_size, kind=kind, seed=seed)
