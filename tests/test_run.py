@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "run.py"
+BASIC = "hydra/launcher=basic"  # in this process, one after the other
 SCRIPT = """
 import hydra
 from camoe.config import ConfigError
@@ -129,7 +130,7 @@ def test_interrupt_is_quiet(tmp_path: Path) -> None:
 
 
 def test_multirun_runs_every_arm_and_keeps_to_its_folder(tmp_path: Path) -> None:
-    done = command(tmp_path, "print('arm', command.arm, config.seed, command.sweep_dir)", "-m", "seed=5,6")
+    done = command(tmp_path, "print('arm', command.arm, config.seed, command.sweep_dir)", "-m", "seed=5,6", BASIC)
     assert done.returncode == 0, done.stderr
     arms = [line.split() for line in done.stdout.splitlines() if line.startswith("arm")]
     assert [arm[1:3] for arm in arms] == [["0", "5"], ["1", "6"]]
@@ -156,7 +157,7 @@ def test_sweep_file_sets_parameters(tmp_path: Path) -> None:
     done = command(tmp_path, "print('started', config.seed)", "-m", *group)
     assert done.returncode == 2
     assert done.stderr.startswith("arm 2 of 4 (seed=1 router.top_k=4 +mine=study): router.top_k: 4 of 4")
-    done = python(str(tmp_path / "job.py"), "-m", *group, "router.top_k=1", cwd=tmp_path)
+    done = python(str(tmp_path / "job.py"), "-m", *group, "router.top_k=1", BASIC, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if "started" in line] == ["started 1", "started 2"]
 
@@ -168,7 +169,7 @@ def test_sweep_file_names_its_arms(tmp_path: Path) -> None:
         "      gate: [economy=off]\n      market: [economy=v21, router.top_k=1]\n"
     )
     group = ["--config-dir", str(tmp_path), "+mine=study"]
-    done = command(tmp_path, "print('arm', config.arm, config.seed, config.economy.kind)", "-m", *group)
+    done = command(tmp_path, "print('arm', config.arm, config.seed, config.economy.kind)", "-m", *group, BASIC)
     assert done.returncode == 0, done.stderr
     started = [line for line in done.stdout.splitlines() if line.startswith("arm")]
     assert started == ["arm gate 1 off", "arm market 1 v21", "arm gate 2 off", "arm market 2 v21"]

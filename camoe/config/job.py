@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-JOBS = ("train", "evaluate", "generate", "profile")
+JOBS = ("train", "evaluate", "generate", "profile", "status")
 READ_A_RUN = ("evaluate", "generate")
 
 
@@ -15,7 +15,7 @@ READ_A_RUN = ("evaluate", "generate")
 class JobConfig:
     """The job, and what the jobs that read a finished run need to know."""
 
-    name: str = setting("train", help="train, evaluate, generate or profile", options=JOBS)
+    name: str = setting("train", help="train, evaluate, generate, profile or status", options=JOBS)
     run: str | None = setting(None, help="run folder to read (evaluate and generate)")
     prompt: str = setting("def ", help="text that the sampled continuation starts from")
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)

@@ -76,6 +76,8 @@ class RunConfig:
         for what, name in (("name", self.name), ("sweep", self.sweep)):
             if name is not None and not re.fullmatch(r"[\w.-]+", name):
                 raise ConfigError(f"{what}: '{name}' is not allowed; must be letters, digits, '.', '_' or '-'")
+        if self.job.name == "status" and self.sweep is None:
+            raise ConfigError("sweep: null with job.name status, which shows how a sweep stands; give sweep=NAME")
         self._check_enough_experts()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")

@@ -10,7 +10,7 @@ from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import EconomyConfig, V18Config, V21Config
 from camoe.config.run import RunConfig
 from camoe.config.search_path import SweepFolder, SweepFolderOnSearchPath
-from camoe.config.sweep import SWEEPERS
+from camoe.config.sweep import LAUNCHERS, SWEEPERS
 
 ECONOMY_SCHEMAS: dict[str, type[EconomyConfig]] = {
     "off": EconomyConfig,
@@ -26,8 +26,9 @@ def register_with_hydra() -> None:
     store.store(name="run_config", node=RunConfig, provider="camoe")
     for kind, schema in ECONOMY_SCHEMAS.items():
         store.store(group="economy", name=f"_{kind}", node=schema, provider="camoe")
-    for name, sweeper in SWEEPERS.items():
-        store.store(group="hydra/sweeper", name=name, node=sweeper, provider="camoe")
+    for group, schemas in (("hydra/sweeper", SWEEPERS), ("hydra/launcher", LAUNCHERS)):
+        for name, plugin in schemas.items():
+            store.store(group=group, name=name, node=plugin, provider="camoe")
     Plugins.instance().register(SweepFolder)
     Plugins.instance().register(SweepFolderOnSearchPath)
     OmegaConf.register_new_resolver("command_help", _command_help, replace=True)

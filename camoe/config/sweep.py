@@ -16,4 +16,13 @@ class ArmsSweeperConfig:
     params: dict[str, str] = field(default_factory=dict)  # values to sweep, as on the command line: {seed: "1,2,3"}
 
 
+@dataclass(kw_only=True)
+class LocalLauncherConfig:
+    """hydra/launcher=local: every run in a process of its own on this machine."""
+
+    _target_: str = f"{PLUGINS}.LocalLauncher"
+    n_jobs: int = 1  # runs at once
+
+
 SWEEPERS = {"arms": ArmsSweeperConfig}
+LAUNCHERS = {"local": LocalLauncherConfig}

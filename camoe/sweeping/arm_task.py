@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord
@@ -21,7 +22,7 @@ Task = Callable[[RunConfig, CommandRecord], object]
 class ArmEnd:
     """How an arm ended: finished, failed with the error that `reason` says, or killed, most often by a signal."""
 
-    state: str
+    state: Literal["finished", "failed", "killed"]
     reason: str = ""
 
 

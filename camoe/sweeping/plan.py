@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class SweepPlan:
     command: str
     created: str
     arms: tuple[PlannedArm, ...]
-    analysis: Mapping[str, Any] = field(default_factory=dict)
+    analysis: Mapping[str, Any]
     parent_run_id: str | None = None
 
     def save(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -60,7 +60,13 @@ def plan_sweep(
         _refuse_same_runs(planned)
     name = first.sweep or _name_of_unnamed(planned)
     folder = sweep_folder(first.output_dir, name)
-    plan = SweepPlan(name, shlex.join(sys.argv), datetime.now().isoformat(timespec="seconds"), tuple(planned))
+    plan = SweepPlan(
+        sweep=name,
+        command=shlex.join(sys.argv),
+        created=datetime.now().isoformat(timespec="seconds"),
+        arms=tuple(planned),
+        analysis=asdict(first.analysis),
+    )
     runs = [
         _arm_run(number, arm, found, folder) for number, (arm, found) in enumerate(zip(planned, composed, strict=True))
     ]

@@ -22,7 +22,12 @@ class ProcessIdentity:
     @classmethod
     def current(cls) -> ProcessIdentity:
         """This process."""
-        return cls(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity:
+        """A process of this host that is known to be alive, or whose end nobody has waited for."""
+        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time())
 
     @property
     def is_here(self) -> bool:

@@ -35,7 +35,12 @@ def run_config(*overrides: str) -> RunConfig:
 
 
 REFUSED_PAIRS = {frozenset({"router=market_only", economy}) for economy in ("economy=off", "economy=calibrated")}
-NEEDED = {"data=local": ["data.path=text.txt"], "job=evaluate": ["job.run=r"], "job=generate": ["job.run=r"]}
+NEEDED = {
+    "data=local": ["data.path=text.txt"],
+    "job=evaluate": ["job.run=r"],
+    "job=generate": ["job.run=r"],
+    "job=status": ["sweep=s"],
+}
 
 
 def covering_rows() -> list[list[str]]:

@@ -1,0 +1,79 @@
+"""What a job left behind, read without the job."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from camoe.sweeping.arm_task import ArmEnd
+from camoe.sweeping.job_log import JobLog
+from camoe.sweeping.job_result import exception_line, job_end
+from camoe.tracking.process_identity import ProcessIdentity
+
+DEAD = ProcessIdentity(ProcessIdentity.current().host, 1, started=0.0)
+TRACE = """Traceback (most recent call last):
+  File "a.py", line 1, in run
+    fails(
+    ^^^^^^
+  File "b.py", line 2, in fails
+    raise ValueError("odd")
+ValueError: odd
+  with a second line
+and a third
+"""
+
+
+def result(folder: Path, job_id: str, content: object) -> None:
+    (folder / "jobs").mkdir(exist_ok=True)
+    (folder / "jobs" / f"{job_id}_0_result.pkl").write_bytes(pickle.dumps(content))
+
+
+def test_the_exception_is_its_first_line() -> None:
+    assert exception_line(TRACE) == "ValueError: odd"
+    assert exception_line(f"{TRACE}\nDuring handling of the above exception:\n\n{TRACE}") == "ValueError: odd"
+    assert exception_line("no traceback") == "no traceback"
+    assert exception_line("") == ""
+
+
+def test_ends(tmp_path: Path) -> None:
+    log = JobLog(tmp_path)
+    job = log.started("sig", "1", ProcessIdentity.current())
+    assert job_end(tmp_path, job) is None
+    result(tmp_path, "1", ("success", ArmEnd("killed", "SIGTERM")))
+    assert job_end(tmp_path, job) == ArmEnd("killed", "SIGTERM")
+    result(tmp_path, "1", ("error", TRACE))
+    assert job_end(tmp_path, job) == ArmEnd("failed", "ValueError: odd")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "state", "said"),
+    [(-9, "killed", "SIGKILL (out of memory"), (-11, "killed", "SIGSEGV"), (7, "failed", "exit code 7")],
+)
+def test_a_process_that_left_no_result_is_noticed(tmp_path: Path, exit_code: int, state: str, said: str) -> None:
+    log = JobLog(tmp_path)
+    log.started("sig", "1", ProcessIdentity.current())
+    log.ended("1", exit_code)
+    end = job_end(tmp_path, log.newest()["sig"])
+    assert end is not None
+    assert end.state == state
+    assert said in end.reason
+
+
+def test_a_process_that_nobody_waited_for_is_noticed(tmp_path: Path) -> None:
+    JobLog(tmp_path).started("sig", "1", DEAD)
+    end = job_end(tmp_path, JobLog(tmp_path).newest()["sig"])
+    assert end is not None
+    assert "vanished" in end.reason
+
+
+def test_the_newest_job_of_a_run_counts(tmp_path: Path) -> None:
+    log = JobLog(tmp_path)
+    assert log.newest() == {}
+    log.started("sig", "1")
+    log.ended("1", 1)
+    newest = log.started("sig", "2")
+    log.started("other", "3")
+    assert log.newest()["sig"] == newest
+    assert set(log.newest()) == {"sig", "other"}
