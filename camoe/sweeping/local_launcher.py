@@ -47,7 +47,7 @@ def launch_locally(folder: Path, jobs: Sequence[ArmJob], n_jobs: int, report: Sw
             if stop.is_new():
                 report.stopping(len(running), len(waiting))
                 for task in running:
-                    task.process.send_signal(signal.SIGTERM if stop.count == 1 else signal.SIGKILL)
+                    task.process.send_signal(signal.SIGINT if stop.count == 1 else signal.SIGKILL)
             time.sleep(PAUSE)
             for task in [task for task in running if task.process.poll() is not None]:
                 running.remove(task)

@@ -94,7 +94,7 @@ def test_killed_then_stopped_then_issued_again(undisturbed: Path, text: Path, tm
     assert "/16" in table["two 1"]
     assert sweep.returncode == 128 + signal.SIGINT, printed
     assert "save themselves and end" in printed
-    assert "SIGTERM" in rows(printed)["two 1"]
+    assert "SIGINT" in rows(printed)["two 1"]
     result = run(tmp_path, *overrides, "hydra.launcher.n_jobs=3", timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "gate, seed 1: going on with" in result.stdout
