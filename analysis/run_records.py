@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ def outcome(folder: str | Path, last: int) -> dict[str, Any]:
     them, NaN when one of those is. `steps` is the last step, time/tokens_per_s the median and time/peak_memory the
     largest of the run.
     """
+    file = Path(folder) / FILE
+    state = (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None
+    return dict(_outcome(Path(folder), last, state))
+
+
+@lru_cache(maxsize=1000)
+def _outcome(folder: Path, last: int, state: tuple[int, int] | None) -> dict[str, Any]:  # noqa: ARG001 (in the key)
+    """A long run's file takes a second to read; `state` tells whether it has changed since."""
     ends: dict[str, deque[Any]] = defaultdict(lambda: deque(maxlen=last))
     speeds, peak, steps = [], np.nan, 0
     for record in records(folder):
