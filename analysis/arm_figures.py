@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.statistics.collapse_rate import collapse_rate
-from camoe.tracking.distribution import maxvio_of_chance
 
 MEANS = {  # column of `Comparison.arms` -> column of `load_runs`
     "mean": "value",
     "bpb": "final/bpb",
+    "bpb_error": "final/bpb_error",
     "loss": "final/loss",
     "maxvio_global": "final/maxvio_global",
+    "maxvio_global_chance": "final/maxvio_noise_floor",
     "maxvio_batch": "routing/maxvio_batch",
     "maxvio_batch_chance": "routing/maxvio_noise_floor",
     "dead_experts": "final/dead_experts",
@@ -31,7 +31,7 @@ def arm_figures(runs: pd.DataFrame, level: float) -> dict[str, Any]:
     counted = runs[runs["counted"]]
     found = {name: _numbers(counted, column).mean() for name, column in MEANS.items()}
     spread = {name: _numbers(counted, column).std(ddof=1) for name, column in SPREADS.items()}
-    return {**_counts(runs, level), **found, **spread, "maxvio_global_chance": _chance(counted)}
+    return {**_counts(runs, level), **found, **spread}
 
 
 def _counts(runs: pd.DataFrame, level: float) -> dict[str, Any]:
@@ -47,16 +47,6 @@ def _counts(runs: pd.DataFrame, level: float) -> dict[str, Any]:
         "diverged_low": low,
         "diverged_high": high,
     }
-
-
-def _chance(runs: pd.DataFrame) -> float:
-    """final/maxvio_global of a uniformly random router on as many tokens."""
-    columns = ("config.experts.rwkv_ffn", "config.experts.transformer_prefix", "config.router.top_k")
-    rwkv, transformer, winners = (_numbers(runs, name).mean() for name in columns)
-    nats = _numbers(runs, "final/bpb") * _numbers(runs, "final/bytes") * math.log(2)
-    tokens = (nats / _numbers(runs, "final/loss")).mean()
-    values = np.array([rwkv, transformer, winners, tokens])
-    return maxvio_of_chance(tokens, int(rwkv + transformer), int(winners)) if np.isfinite(values).all() else math.nan
 
 
 def _numbers(runs: pd.DataFrame, name: str) -> pd.Series:

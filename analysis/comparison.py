@@ -28,7 +28,8 @@ class Comparison:
     arms: indexed by arm, the reference first, the rest as in the sweep; a column is NaN where nothing can be computed:
     - n (counted runs), planned, missing (never started, running, killed or unreadable), failed, diverged,
       diverged_low, diverged_high (Wilson interval of the share of finished and failed runs that diverged);
-    - mean, sd (of the primary metric), bpb, bpb_sd, loss, loss_sd (of final/bpb and final/loss; nats per token);
+    - mean, sd (of the primary metric), bpb, bpb_sd, loss, loss_sd (of final/bpb and final/loss; nats per token),
+      bpb_error (standard error of one run's final/bpb over held-out documents);
     - pairs, difference, difference_sd (arm minus reference over pairs of seeds), low, high (its interval),
       interval ("bootstrap" over seeds, "bootstrap, documents" over seeds and held-out documents, "t" below 5 pairs),
       p (paired t, two-sided), p_holm, p_equivalence (two one-sided tests), p_equivalence_holm: NaN below 5 pairs;

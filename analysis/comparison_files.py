@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison import Comparison
+from analysis.mlflow_runs import existing_store
 from camoe.config.tracking import TrackingConfig
-from camoe.tracking.mlflow_store import prepare_environment, tracking_uri
+from camoe.tracking.mlflow_store import tracking_uri
 from camoe.tracking.provenance import without_passwords
 
 RUN_COLUMNS = [
@@ -57,16 +58,20 @@ def log_comparison(found: Comparison) -> str:
     """
     if found.parent_run_id is None:
         return ""
-    prepare_environment()
     try:
-        from mlflow.tracking import MlflowClient
-
-        uri = tracking_uri(TrackingConfig())
-        MlflowClient(uri).log_artifacts(found.parent_run_id, str(found.folder), artifact_path="comparison")
+        client = existing_store(tracking_uri(TrackingConfig(uri=_uri_of(found.runs))))
+        client.log_artifacts(found.parent_run_id, str(found.folder), artifact_path="comparison")
     except Exception as error:  # whatever MLflow, SQLAlchemy or the network raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"not logged to MLflow: {without_passwords(reason)[:200]}"
     return f"logged to MLflow as artifact comparison of run {found.parent_run_id}"
+
+
+def _uri_of(runs: pd.DataFrame) -> str | None:
+    """tracking.uri of the runs, which their parent shares."""
+    name = "config.tracking.uri"
+    known = list(runs[name].dropna()) if name in runs else []
+    return known[0] if known else None
 
 
 def _plain(value: Any) -> Any:

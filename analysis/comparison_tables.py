@@ -79,13 +79,14 @@ def _headed(name: str, remark: str, table: Table) -> Group:
 def _quality(found: Comparison, rows: Sequence[Mapping[str, Any]]) -> Table:
     interval = f"difference [{found.level:.0%} interval]"
     others = [] if found.metric in ("final/bpb", "final/loss") else [found.metric]
-    table = _table("arm", "n", *others, "bits/byte", "nats/token", interval, "p (Holm)", "verdict")
+    table = _table("arm", "n", *others, "bits/byte", "s.e. of text", "nats/token", interval, "p (Holm)", "verdict")
     for arm in rows:
         table.add_row(
             arm["arm"],
             f"{arm['n']}",
             *([_spread(arm["mean"], arm["sd"])] if others else []),
             _spread(arm["bpb"], arm["bpb_sd"]),
+            _plain(arm["bpb_error"], 4),
             _spread(arm["loss"], arm["loss_sd"]),
             difference_in_words(arm),
             _p(arm["p_holm"]),

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.hierarchical_bootstrap import DocumentDifferences
+from camoe.tracking.run_folder import RunFolder
 
-FILE = "documents.parquet"
 WEIGHT = {"final/bpb": ("bytes", math.log(2)), "final/loss": ("tokens", 1.0)}  # size, and nats in a unit of the metric
 
 
@@ -32,7 +32,7 @@ def document_differences(pairs: pd.DataFrame, metric: str) -> DocumentDifference
 
 
 def _read(folder: Path) -> pd.DataFrame | None:
-    file = folder / FILE
+    file = RunFolder(folder).documents_file
     return pd.read_parquet(file, columns=["document", "tokens", "bytes", "nats"]) if file.is_file() else None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camoe.config import ConfigError
+from camoe.config.absolute_paths import SQLITE
 from camoe.config.refusal import not_an_option
 from camoe.config.tracking import TrackingConfig
 from camoe.tracking.mlflow_store import MLFLOW_STATUS, prepare_environment, tracking_uri
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-LOGGED = (*REQUIRED, "metrics.jsonl")
+LOGGED = (*REQUIRED, "metrics.jsonl", "documents.parquet")
 STATES = {status: state for state, status in MLFLOW_STATUS.items()} | {"RUNNING": "running"}
 
 
@@ -28,18 +29,27 @@ def folders_of_experiment(name: str, output_dir: Path) -> list[tuple[Path, Mappi
     status is then MLflow's. Runs without either, such as the parent of a sweep, are left out. ConfigError for an
     experiment that does not exist, with the nearest match, or a store that does not answer.
     """
-    prepare_environment()
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
     uri = tracking_uri(TrackingConfig())
+    client = existing_store(uri)
+    from mlflow.exceptions import MlflowException
+
     try:
-        client = MlflowClient(uri)
         runs = _runs(client, name)
         found = [_folder(client, run, output_dir / "cache" / "mlflow") for run in reversed(runs)]
     except MlflowException as error:
         raise ConfigError(f"--experiment: MLflow at {without_passwords(uri)}: {str(error).splitlines()[0]}") from error
     return [folder for folder in found if folder is not None]
+
+
+def existing_store(uri: str) -> MlflowClient:
+    """A client of the store; ConfigError for an sqlite file that is not there, which opening would make."""
+    file = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not file.is_file():
+        raise ConfigError(f"MLflow: no store at {file}; set MLFLOW_TRACKING_URI to where the runs were recorded")
+    prepare_environment()
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(uri)
 
 
 def _runs(client: MlflowClient, name: str) -> list[Run]:

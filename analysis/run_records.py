@@ -16,24 +16,21 @@ from camoe.tracking.metric_definitions import is_series
 from camoe.tracking.metrics_log import parse_record
 
 FILE = "metrics.jsonl"
-CUMULATIVE = ("progress/tokens_seen", "progress/train_flops")  # known between two records too
+CUMULATIVE = ("progress/tokens_seen", "progress/train_flops", "time/training_s")  # known between two records too
 
 
 def scalars(folder: str | Path) -> pd.DataFrame:
     """Every number of a run: a row per step that has a record, indexed by step; NaN where none was written.
 
-    Records of one step are one row, the later winning. progress/tokens_seen and progress/train_flops are interpolated
-    at steps that only evaluate. `time/elapsed` is added: seconds of training (evaluations and pauses between two
-    processes left out). Empty for a run that has recorded nothing.
+    Records of one step are one row, the later winning. What adds up (tokens seen, training FLOPs, seconds of training)
+    is interpolated at steps that only evaluate. Empty for a run that has recorded nothing.
     """
     rows = ({name: v for name, v in record.items() if not isinstance(v, list)} for record in records(folder))
     frame = pd.DataFrame(rows)
     if frame.empty:
         return pd.DataFrame(index=pd.Index([], name="step"))
     frame = frame.groupby("step").last()
-    if "time/step" in frame:
-        frame = frame.assign(**{"time/elapsed": _elapsed(frame["time/step"])})
-    for name in frame.columns.intersection([*CUMULATIVE, "time/elapsed"]):
+    for name in frame.columns.intersection(list(CUMULATIVE)):
         frame[name] = frame[name].astype(float).interpolate(method="index", limit_area="inside")
     return frame
 
@@ -66,9 +63,9 @@ def series_names(folder: str | Path) -> list[str]:
 def outcome(folder: str | Path, last: int) -> dict[str, Any]:
     """What a run came to: metric -> number or text.
 
-    `final/` and `progress/` metrics are the last recorded; all others the mean of the last `last` records that have
-    them, NaN when one of those is. `steps` is the last step, time/tokens_per_s the median and time/peak_memory the
-    largest of the run.
+    `final/` and `progress/` metrics and time/training_s are the last recorded; all others the mean of the last `last`
+    records that have them, NaN when one of those is. `steps` is the last step, time/tokens_per_s the median and
+    time/peak_memory the largest of the run.
     """
     file = Path(folder) / FILE
     state = (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None
@@ -114,13 +111,6 @@ def _parsed(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _ending(name: str, values: list[Any]) -> Any:
-    if name.startswith(("final/", "progress/")) or isinstance(values[-1], str):
+    if name.startswith(("final/", "progress/")) or name in CUMULATIVE or isinstance(values[-1], str):
         return values[-1]
     return float(np.mean(values))
-
-
-def _elapsed(seconds_per_step: pd.Series) -> pd.Series:
-    """Seconds up to each record that has a mean duration of the steps since the one before."""
-    known = seconds_per_step.dropna()
-    steps = np.diff(known.index.to_numpy(), prepend=0)
-    return (known * steps).cumsum().reindex(seconds_per_step.index)

@@ -17,6 +17,7 @@ from camoe.config import ConfigError
 from camoe.config.analysis import AnalysisConfig
 from camoe.sweeping.plan import PlannedArm
 from camoe.tracking.run_folder import REQUIRED, RunFolder
+from camoe.tracking.run_index import RunIndex
 
 FACTS = ("signature", "data", "device", "host", "git_commit")  # of provenance.json
 SEEDS = ("init", "data", "router_noise")
@@ -60,13 +61,9 @@ def load_runs(
 
 def runs_of_sweep(sweep: RegisteredSweep, output_dir: str | Path, last_evaluations: int) -> pd.DataFrame:
     """The rows of `load_runs` for a sweep, in its order; a run is found by its signature, wherever it was made."""
-    by_signature: dict[str, list[Path]] = {}
-    for path in _all(output_dir):
-        by_signature.setdefault(signature_of(path), []).append(path)
+    index = RunIndex(output_dir)
     name = sweep.planned.sweep
-    rows = [
-        _planned_row(run, name, by_signature.get(run.signature, []), last_evaluations) for run in sweep.planned.arms
-    ]
+    rows = [_planned_row(run, name, index.signed(run.signature), last_evaluations) for run in sweep.planned.arms]
     return _frame(rows)
 
 
@@ -86,12 +83,6 @@ def run_folders(path: str | Path) -> list[Path]:
     return found
 
 
-def signature_of(path: Path) -> str:
-    """The signature in a run folder's name, <time>-<name>-<signature>, maybe with a number behind."""
-    parts = path.name.split("-")
-    return parts[-2] if len(parts) > 5 and len(parts[-1]) < 4 else parts[-1]
-
-
 def _all(output_dir: str | Path) -> list[Path]:
     return sorted(
         file.parent.resolve() for file in Path(output_dir).glob(f"2*/*/{REQUIRED[0]}") if _is_run(file.parent)
@@ -102,12 +93,12 @@ def _is_run(path: Path) -> bool:
     return all((path / name).is_file() for name in REQUIRED)
 
 
-def _planned_row(planned: PlannedArm, sweep: str, candidates: Sequence[Path], last: int) -> dict[str, Any]:
+def _planned_row(planned: PlannedArm, sweep: str, newest_first: Sequence[Path], last: int) -> dict[str, Any]:
     """The finished run of this signature, else the newest, else a row that says missing."""
     known = {"sweep": sweep, "arm": planned.arm, "signature": planned.signature}
-    newest_first = candidates[::-1]
-    finished = (path for path in newest_first if _status(RunFolder(path))["status"] == "finished")
-    path = next(finished, next(iter(newest_first), None))
+    runs = [path for path in newest_first if _is_run(path)]
+    finished = (path for path in runs if _status(RunFolder(path))["status"] == "finished")
+    path = next(finished, next(iter(runs), None))
     if path is None:
         return {"folder": None, "status": MISSING, "reason": "never started", **_seeds(planned.seed), **known}
     return _row(path, last) | known
@@ -115,7 +106,7 @@ def _planned_row(planned: PlannedArm, sweep: str, candidates: Sequence[Path], la
 
 def _row(path: Path, last: int) -> dict[str, Any]:
     folder = RunFolder(path)
-    row: dict[str, Any] = {"folder": path, "signature": signature_of(path)}
+    row: dict[str, Any] = {"folder": path}
     try:
         config, facts = _config(folder), folder.provenance()
         row |= _identity(config, facts) | _status(folder)

@@ -106,7 +106,7 @@ def _training(step: int) -> dict[str, Any]:
         "routing/load/by_expert": load,
         "routing/load_entropy/by_layer": [0.9, 0.8],
         "progress/tokens_seen": step * TOKENS_PER_STEP,
-        "time/step": 0.5,
+        "time/training_s": 0.5 * step,
         "time/tokens_per_s": 128.0 + step,
         "time/peak_memory": 1000 + step,
     }
@@ -120,6 +120,8 @@ def _final(bpb: float, seed: int) -> dict[str, Any]:
         "final/bytes": 4000,
         "final/flops_per_token": 1e6,
         "final/maxvio_global": 0.25,
+        "final/maxvio_noise_floor": 0.02,
+        "final/bpb_error": 0.01,
         "final/dead_experts": 1.0,
         "progress/tokens_seen": STEPS[-1] * TOKENS_PER_STEP,
         "progress/stream_hash": f"stream-{seed}",

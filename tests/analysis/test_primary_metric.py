@@ -43,7 +43,7 @@ def test_margin_in_the_metrics_own_unit(tmp_path: Path) -> None:
         ("final/bbp", "no metric 'final/bbp' in these runs; did you mean final/bpb"),
         ("config.train.ctx_len", "no metric"),
         ("market/gini", "no metric 'market/gini' in these runs"),
-        ("time/step", "neither good nor bad"),
+        ("routing/maxvio_noise_floor", "neither good nor bad"),
     ],
 )
 def test_refusals(tmp_path: Path, name: str, problem: str) -> None:

@@ -29,7 +29,7 @@ def test_one_row_per_step(tmp_path: Path) -> None:
     assert frame.loc[12, "final/bpb"] == 2.0
     assert frame["final/bpb"].notna().sum() == 1
     assert frame.loc[2, "valid/bpb"] == pytest.approx(2.5)
-    assert list(frame["time/elapsed"]) == [0.5 * step for step in STEPS]
+    assert list(frame["time/training_s"]) == [0.5 * step for step in STEPS]
 
 
 def test_tokens_at_a_step_that_only_evaluates(tmp_path: Path) -> None:
@@ -80,6 +80,7 @@ def test_outcome_is_the_mean_of_the_last_records_but_the_final_value(tmp_path: P
     found = outcome(made_run(tmp_path, "a", 1, bpb=2.0), last=3)
     assert found["valid/bpb"] == pytest.approx(2.1)
     assert found["final/bpb"] == 2.0
+    assert found["time/training_s"] == 0.5 * STEPS[-1]
     assert found["progress/tokens_seen"] == STEPS[-1] * TOKENS_PER_STEP
     assert found["time/tokens_per_s"] == np.median([128 + step for step in STEPS])
     assert found["time/peak_memory"] == 1012

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.runs import signature_of as signature_in_name
 from camoe.config import ConfigError
 from camoe.tracking.run_folder import RunFolder
 from tests.analysis.made_runs import BEGAN, made_run, made_sweep, signature_of
@@ -75,12 +74,6 @@ def test_runs_of_a_sweep_in_its_order_with_those_that_never_started(tmp_path: Pa
     assert list(runs["folder"]) == [newest, finished, None]
     assert list(runs["status"]) == ["killed", "finished", "missing"]
     assert list(runs["seed_init"]) == [1, 1, 2]
-
-
-def test_signature_in_a_folder_name(tmp_path: Path) -> None:
-    first, second = made_run(tmp_path, "a-b", 1), made_run(tmp_path, "a-b", 1)
-    assert second.name.endswith("-2")
-    assert {signature_in_name(first), signature_in_name(second)} == {signature_of("a-b", 1)}
 
 
 @pytest.mark.parametrize(
