@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-JOBS = ("train", "evaluate", "generate", "profile", "status")
-READ_A_RUN = ("evaluate", "generate")
+JOBS = ("train", "evaluate", "generate", "profile", "status", "sync_tracking")
+READ_A_RUN = ("evaluate", "generate")  # and cannot do without one
+TAKE_A_RUN = (*READ_A_RUN, "sync_tracking")
 
 
 @dataclass(kw_only=True)
 class JobConfig:
     """The job, and what the jobs that read a finished run need to know."""
 
-    name: str = setting("train", help="train, evaluate, generate, profile or status", options=JOBS)
-    run: str | None = setting(None, help="run folder to read (evaluate and generate)")
+    name: str = setting("train", help="train, evaluate, generate, profile, status or sync_tracking", options=JOBS)
+    run: str | None = setting(None, help="run folder to read (evaluate, generate, sync_tracking)")
     prompt: str = setting("def ", help="text that the sampled continuation starts from")
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)

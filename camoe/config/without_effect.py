@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import V21Config
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
-from camoe.config.job import READ_A_RUN
+from camoe.config.job import TAKE_A_RUN
 from camoe.config.phase import PhaseConfig
 from camoe.config.run import RunConfig
 
@@ -94,7 +94,7 @@ RULES = (
         lambda run: not run.tracking.mlflow,
         "tracking.mlflow is false",
     ),
-    Rule(("job.run",), lambda run: run.job.name not in READ_A_RUN, "job.name is train or profile"),
+    Rule(("job.run",), lambda run: run.job.name not in TAKE_A_RUN, "job.name is train or profile"),
     Rule(("job.steps",), lambda run: run.job.name != "profile", "job.name is not profile"),
     Rule(("data.path", "data.text_field"), lambda run: run.data.source == "python_stdlib", "data.source is not local"),
     *_rules_of_mechanisms(),

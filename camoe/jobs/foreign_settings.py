@@ -8,14 +8,18 @@ from camoe.config import ConfigError
 
 
 def refuse_foreign(overrides: Sequence[str], own: Collection[str], what: str, advice: str = "") -> None:
-    """ConfigError naming every override outside `own`; a group's name stands for all of its settings.
+    """ConfigError naming every override outside `own`: settings, or groups for all of their settings.
 
     `what` says which run has a configuration of its own, `advice` what else the user may do.
     """
-    foreign = [override for override in overrides if _group(override) not in own]
+    foreign = [override for override in overrides if not {_name(override), _group(override)} & {*own}]
     if foreign:
         raise ConfigError(f"{what} its own configuration; leave out {', '.join(foreign)}{advice}")
 
 
+def _name(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _group(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0].partition(".")[0]
+    return _name(override).partition(".")[0]

@@ -127,5 +127,6 @@ def _conclude(trainer: Trainer, folder: RunFolder, corpus: Corpus) -> None:
     trainer.display.stop()
     missing = trainer.tracker.finish("finished")
     if missing:
-        log.warning("MLflow lacks %d records; metrics.jsonl has them all", missing)
+        later = f"python run.py job=sync_tracking job.run={shown_path(folder.path)}"
+        log.warning("MLflow lacks %d records; metrics.jsonl has them all; send them with: %s", missing, later)
     print_summary(summary, trainer.display.console)

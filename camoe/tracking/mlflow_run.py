@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camoe.tracking.mlflow_records import LONGEST_VALUE, WITNESS, StoredRecords, batches, flatten
-from camoe.tracking.mlflow_store import MLFLOW_STATUS, process_tags
+from camoe.tracking.mlflow_store import MLFLOW_STATUS, milliseconds, process_tags
 from camoe.tracking.process_identity import ProcessIdentity
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PARAMS_PER_BATCH = 100
-RUN_KEY, REASON = "camoe.run", "camoe.reason"
+RUN_KEY, REASON, FILES_SENT = "camoe.run", "camoe.reason", "camoe.files_sent"  # tags
 ARTIFACTS = (
     "config.yaml",
     "provenance.json",
@@ -46,6 +46,7 @@ class MlflowRun:
         self.folder, self.run_id = folder, str(run.info.run_id)
         self._client, self._every_series = client, every_series
         self._tail = RecordTail(folder.metrics_file)
+        self._files_sent = float(run.data.tags.get(FILES_SENT, 0))  # seconds since 1970
         earlier = UploadMark.load(folder.mlflow_file)
         known = earlier is not None and earlier.run_id == self.run_id
         self._mark = replace(earlier, uri=uri) if earlier and known else UploadMark(uri, self.run_id)
@@ -55,13 +56,13 @@ class MlflowRun:
         self._pass_by_stored()
 
     def send_records(self) -> Iterator[int]:
-        """Send what the file has beyond the store; yields the number of values in each batch."""
+        """Send what the file has beyond the store; yields how many bytes of the file the store has by then."""
         for batch, position in batches(self._tail, self._stored, self._every_series):
             if batch:
                 self._client.log_batch(self.run_id, metrics=batch)
             self._tail.position = position
             self._save_mark()
-            yield len(batch)
+            yield position.offset
 
     def unsent(self) -> int:
         """How many complete records the store does not have."""
@@ -75,17 +76,18 @@ class MlflowRun:
     def set_ended(self, state: State, reason: str, process: ProcessIdentity, at: float | None = None) -> None:
         """How the run ended, under which process, and when (seconds since 1970; now when not given)."""
         self._set_tags({**run_tags(self.folder, process), REASON: reason[:LONGEST_VALUE]})
-        self._client.set_terminated(self.run_id, MLFLOW_STATUS[state], None if at is None else int(at * 1000))
+        self._client.set_terminated(self.run_id, MLFLOW_STATUS[state], milliseconds(at))
 
     def send_artifacts(self) -> int:
-        """Send the files that the store lacks, or that have changed since they were sent; returns how many."""
+        """Send the files that the store lacks, or that changed since all were sent last; returns how many."""
         now, stored = time.time(), self._stored_files()
         files = [path for path in artifact_files(self.folder) if self._is_news(path, stored)]
         for path in files:
             place = path.parent.relative_to(self.folder.path).as_posix()
             self._client.log_artifact(self.run_id, str(path), None if place == "." else place)
-        self._mark = replace(self._mark, artifacts_sent=now)
-        self._mark.save(self.folder.mlflow_file)
+        if files:
+            self._client.set_tag(self.run_id, FILES_SENT, repr(now))
+            self._files_sent = now
         return len(files)
 
     def _send_params(self, there: Mapping[str, str]) -> None:
@@ -122,7 +124,7 @@ class MlflowRun:
     def _is_news(self, path: Path, stored: Mapping[str, int]) -> bool:
         facts = path.stat()
         same_size = stored.get(path.relative_to(self.folder.path).as_posix()) == facts.st_size
-        return not same_size or facts.st_mtime > self._mark.artifacts_sent
+        return not same_size or facts.st_mtime > self._files_sent
 
 
 def find_run(client: MlflowClient, experiment_id: str, folder: RunFolder) -> Run | None:
@@ -139,10 +141,9 @@ def find_run(client: MlflowClient, experiment_id: str, folder: RunFolder) -> Run
 
 def create_run(client: MlflowClient, experiment_id: str, folder: RunFolder, process: ProcessIdentity) -> Run:
     """A new run for the folder; it counts as running under that process."""
-    began = folder.provenance().get("process_started")
     return client.create_run(
         experiment_id,
-        start_time=None if began is None else int(began * 1000),
+        start_time=milliseconds(folder.provenance().get("process_started")),
         tags=run_tags(folder, process),
         run_name=folder.path.name,
     )

@@ -19,7 +19,7 @@ from camoe.tracking.process_identity import ProcessIdentity
 from camoe.tracking.provenance import without_passwords
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_lock import exclusively
-from camoe.tracking.run_status import State
+from camoe.tracking.run_status import RunStatus, State
 from camoe.tracking.shown_path import shown_path
 
 if TYPE_CHECKING:
@@ -105,12 +105,17 @@ def repair_dead_runs(client: MlflowClient, experiment_id: str) -> int:
         process = process_of(run.data.tags)
         if process is None or not process.is_dead:
             continue
-        state, reason = _how_it_ended(run.data.tags.get("camoe.run_folder", ""))
-        if state != "running":
-            client.set_tag(run.info.run_id, "camoe.reason", reason or f"{process} vanished")
-            client.set_terminated(run.info.run_id, status=MLFLOW_STATUS[state])
+        status, at = _how_it_ended(run.data.tags.get("camoe.run_folder", ""))
+        if status.state != "running":
+            client.set_tag(run.info.run_id, "camoe.reason", status.reason or f"{process} vanished")
+            client.set_terminated(run.info.run_id, MLFLOW_STATUS[status.state], milliseconds(at))
             dead += 1
     return dead
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    """A time in seconds since 1970 as MLflow takes it; None, which it takes for now, stays None."""
+    return None if seconds is None else int(seconds * 1000)
 
 
 def process_tags(process: ProcessIdentity | None = None) -> dict[str, str]:
@@ -131,12 +136,13 @@ def process_of(tags: dict[str, str]) -> ProcessIdentity | None:
         return None
 
 
-def _how_it_ended(run_folder: str) -> tuple[State, str]:
+def _how_it_ended(run_folder: str) -> tuple[RunStatus, float | None]:
+    """What the folder says, and when the run last wrote a record."""
     try:
-        status = RunFolder.open(run_folder).status()
+        folder = RunFolder.open(run_folder)
+        return folder.status(), folder.last_sign_of_life()
     except ConfigError:  # moved or deleted
-        return "killed", ""
-    return status.state, status.reason
+        return RunStatus("killed"), None
 
 
 def _artifact_location(uri: str, experiment: str) -> str | None:

@@ -33,6 +33,7 @@ from yaml import YAMLError
 from camoe.config import ConfigError
 from camoe.tracking import run_lock
 from camoe.tracking.atomic_file import read_json, write_json
+from camoe.tracking.metrics_log import last_record_with
 from camoe.tracking.run_status import RunStatus, State
 
 REQUIRED = ("config.yaml", "provenance.json")
@@ -159,7 +160,11 @@ class RunFolder:
 
     def set_status(self, state: State, reason: str = "", mlflow_missing: int = 0) -> None:
         """Record how the run stands."""
-        write_json(self.path / "status.json", asdict(RunStatus(state, reason, mlflow_missing)))
+        self.write_status(RunStatus(state, reason, mlflow_missing))
+
+    def write_status(self, status: RunStatus) -> None:
+        """Record how the run stands, or stood under another process."""
+        write_json(self.path / "status.json", asdict(status))
 
     def status(self) -> RunStatus:
         """How the run stands; one that says running while nobody holds it was killed."""
@@ -173,6 +178,12 @@ class RunFolder:
         if status.state == "running" and status.process.is_here and not run_lock.is_held(self.path / "lock"):
             return RunStatus("killed", f"{status.process} vanished", status.mlflow_missing, status.process)
         return status
+
+    def last_sign_of_life(self) -> float | None:
+        """When the last record was written, in seconds since 1970; None when there is none."""
+        if not self.metrics_file.exists():
+            return None
+        return last_record_with(self.metrics_file, "time/unix").get("time/unix")
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,19 @@ from camoe.tracking.metrics_log import parse_record
 class UploadMark:
     """Content of mlflow.json: the store and the run that the folder was last sent to, and how far.
 
-    The last record sent is number `count` (from 1) among those of `step`; all artifacts were sent at `artifacts_sent`
-    (seconds since 1970).
+    The last record sent is number `count` (from 1) among those of `step`.
     """
 
     uri: str
     run_id: str
     step: int = -1
     count: int = 0
-    artifacts_sent: float = 0.0
 
     @classmethod
     def load(cls, path: Path) -> UploadMark | None:
         """The mark of an earlier process, if any."""
         content = read_json(path)
-        return None if content is None else cls(**content)
+        return None if content is None else cls(**{field.name: content[field.name] for field in fields(cls)})
 
     def save(self, path: Path) -> None:
         """Replace the file in one move."""

@@ -29,7 +29,7 @@ def test_groups_and_options() -> None:
         "tokenizer": ["bpe", "byte", "rwkv_world"],
         "optimizer": ["adamw", "adamw8bit"],
         "kernel": ["auto", "chunked", "cuda", "native", "reference"],
-        "job": ["evaluate", "generate", "profile", "status", "train"],
+        "job": ["evaluate", "generate", "profile", "status", "sync_tracking", "train"],
         "tracking": ["local", "mlflow"],
     }
 

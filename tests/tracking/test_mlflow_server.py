@@ -1,87 +1,249 @@
-"""The sink against a real MLflow server that dies in the middle of a run."""
+"""Real processes against a real MLflow server, which dies, comes back, or is never there."""
 
 from __future__ import annotations
 
-import os
+import json
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from camoe.config.tracking import TrackingConfig
+from camoe.tracking.metrics_log import read_metrics
+from camoe.tracking.mlflow_records import mlflow_values
 from camoe.tracking.mlflow_store import open_experiment
 from camoe.tracking.run_folder import RunFolder
+from camoe.tracking.run_listing import run_folders
+from camoe.tracking.store_completion import StoreCompletion
 from camoe.tracking.tracker import Tracker
 from camoe.tracking.upload_mark import UploadMark
+from tests.jobs.command import SMALL, command, text_file
+from tests.tracking.mlflow_server import LoopbackServer
+
+ROOT = Path(__file__).resolve().parents[2]
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+TINY_RUN = [*(setting for setting in SMALL if setting != "tracking=local"), "data.path=source.txt"]
+FAILING = """
+import os, runpy, sys
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+import camoe.jobs.train as train
+def explode(*_): raise RuntimeError("boom at the end")
+train._conclude = explode
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+pytestmark = pytest.mark.slow
 
 
-def start_server(store: str, port: int, artifacts: Path) -> subprocess.Popen[bytes]:
-    options = {"--backend-store-uri": store, "--artifacts-destination": str(artifacts), "--port": str(port)}
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--workers",
-            "1",
-            *(part for pair in options.items() for part in pair),
-        ],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-            return process
-        except OSError:
-            time.sleep(0.1)
-    stop_server(process)
-    pytest.fail("the MLflow server did not come up")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[LoopbackServer]:
+    """Not up yet: starting takes so long that one is shared."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "mlflow.db").write_bytes(migrated_store.read_bytes())
+    made = LoopbackServer(folder)
+    yield made
+    made.kill()
 
 
-def stop_server(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, 9)
-    process.wait()
-
-
-@pytest.mark.slow
-def test_a_server_that_dies_costs_nothing_but_a_later_upload(folder: RunFolder, store: str, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = TrackingConfig(uri=f"http://127.0.0.1:{port}")
-    server = start_server(store, port, tmp_path / "artifacts")
-    first = Tracker.open(folder, config)
-    first.start()
-    for step in (1, 2, 3):
-        first.log(step, {"loss/total": 1 / step})
-    while (mark := UploadMark.load(folder.mlflow_file)) is None or mark.step < 3:
+def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
-    stop_server(server)
-    first.log(4, {"loss/total": 1 / 4})
-    state = first.state()
-    assert first.finish("killed", "SIGTERM") == 1
 
-    server = start_server(store, port, tmp_path / "artifacts")
-    try:
-        folder.lock()
-        second = Tracker.open(folder, config)
-        second.rewind(state)
-        second.start()
-        second.log(5, {"loss/total": 1 / 5})
-        assert second.finish("finished") == 0
-        client, _ = open_experiment(mark.uri, config.experiment)
-        assert second.mlflow_run_id == mark.run_id
-        values = [(metric.step, metric.value) for metric in client.get_metric_history(mark.run_id, "loss/total")]
-        assert values == [(step, 1 / step) for step in range(1, 6)]
-        assert client.get_run(mark.run_id).info.status == "FINISHED"
-        assert "metrics.jsonl" in {item.path for item in client.list_artifacts(mark.run_id)}
-    finally:
-        stop_server(server)
+
+def sent_step(folder: Path) -> int:
+    """The last step that MLflow has, -1 before it has any."""
+    mark = UploadMark.load(folder / "mlflow.json")
+    return -1 if mark is None else mark.step
+
+
+def mlflow_run(folder: RunFolder, experiment: str = "camoe") -> tuple[Any, Any]:
+    mark = UploadMark.load(folder.mlflow_file)
+    assert mark is not None
+    client, _ = open_experiment(mark.uri, experiment)
+    return client, client.get_run(mark.run_id)
+
+
+def assert_equal_to_the_file(folder: RunFolder, experiment: str = "camoe") -> None:
+    """Every metric's history, the status and its reason."""
+    client, run = mlflow_run(folder, experiment)
+    expected: dict[str, list[tuple[int, float]]] = {}
+    for record in read_metrics(folder.metrics_file):
+        for name, value in mlflow_values(record, every_series=False).items():
+            expected.setdefault(name, []).append((record["step"], value))
+    assert expected
+    assert run.data.metrics.keys() == expected.keys()
+    for name, values in expected.items():
+        if not name.startswith("time/"):  # of a resumed run they are those of the first time
+            history = client.get_metric_history(run.info.run_id, name)
+            assert [(metric.step, metric.value) for metric in history] == values, name
+    status = folder.status()
+    assert (run.info.status, run.data.tags["camoe.reason"]) == (STATUS[status.state], status.reason)
+
+
+def eight_runs(output_dir: Path, uri: str) -> subprocess.Popen[str]:
+    output_dir.mkdir()
+    driver = [sys.executable, "-m", "tests.tracking.many_trackers", str(output_dir), uri]
+    return subprocess.Popen(driver, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def all_have_sent(output_dir: Path, step: int, n_run: int = 8) -> bool:
+    return sum(sent_step(path.parent) >= step for path in output_dir.glob("2*/*/mlflow.json")) == n_run
+
+
+def missing_records(output_dir: Path, processes: subprocess.Popen[str]) -> list[int]:
+    """What each of the eight says that MLflow lacks, once all have ended."""
+    (output_dir / "stop").touch()
+    output, _ = processes.communicate(timeout=120)
+    warnings = [line for line in output.splitlines() if not line.startswith("MLflow at ")]
+    assert (processes.returncode, warnings) == (0, [])
+    missing: list[int] = json.loads((output_dir / "missing.json").read_text())
+    return missing
+
+
+def test_mlflow_away_from_beginning_to_end_and_then_synchronised(server: LoopbackServer, tmp_path: Path) -> None:
+    """First, while the server has not been started, it costs no restart."""
+    server.kill()
+    text_file(tmp_path)
+    run = [*TINY_RUN, f"tracking.uri={server.uri}"]
+    done = subprocess.run(command(*run), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = run_folders(tmp_path / "outputs")
+    n_record = len(read_metrics(folder.metrics_file))
+    assert f"MLflow lacks {n_record} records" in done.stdout
+    (later,) = [line for line in done.stdout.splitlines() if "job=sync_tracking" in line]
+    server.up()
+    words = later.partition("python run.py ")[2].split()
+    sync = subprocess.run(command(*words), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (sync.returncode, sync.stderr) == (0, "")
+    assert f"1 completed; sent: new runs 1, records {n_record}, files" in sync.stdout
+    assert_equal_to_the_file(folder)
+
+
+def test_eight_processes_and_a_server_killed_in_the_middle(server: LoopbackServer, tmp_path: Path) -> None:
+    server.up()
+    outputs = tmp_path / "outputs"
+    processes = eight_runs(outputs, server.uri)
+    wait_until(lambda: all_have_sent(outputs, 3))
+    server.kill()
+    steps = {folder: sent_step(folder.path) for folder in run_folders(outputs)}
+    time.sleep(1.5)
+    assert steps == {folder: sent_step(folder.path) for folder in run_folders(outputs)}
+    server.up()
+    missing = missing_records(outputs, processes)
+    folders = run_folders(outputs)
+    assert [missing[n] for n in range(8) if folders[n].status().state != "killed"] == [0] * 6
+    stores = StoreCompletion()
+    for folder in folders:
+        stores.complete(folder, lambda _: None)
+        assert_equal_to_the_file(folder, "many")
+    client, experiment = open_experiment(server.uri, "many")
+    assert len(client.search_runs([experiment])) == 8
+
+
+def test_eight_processes_on_a_new_sqlite_store(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    processes = eight_runs(outputs, f"sqlite:///{tmp_path / 'new.db'}")
+    wait_until(lambda: all_have_sent(outputs, 3))
+    missing = missing_records(outputs, processes)
+    folders = run_folders(outputs)
+    assert [missing[n] for n in range(8) if folders[n].status().state != "killed"] == [0] * 6
+    for folder in folders:
+        if not folder.status().mlflow_missing:
+            assert_equal_to_the_file(folder, "many")
+
+
+def test_the_ends_of_real_runs_are_told_truly(server: LoopbackServer, tmp_path: Path) -> None:
+    """kill -9, found out by the next run, which fails; then both go on: one is terminated, one succeeds."""
+    server.up()
+    text_file(tmp_path)
+    run = [*TINY_RUN, f"tracking.uri={server.uri}", "tracking.experiment=ends"]
+    start: dict[str, Any] = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+    def end(*arguments: str) -> int:
+        return subprocess.run(arguments, **start, check=False, timeout=120).returncode
+
+    def begun(name: str) -> tuple[subprocess.Popen[bytes], RunFolder]:
+        """A run too long to end by itself that MLflow knows something of."""
+        longer = [f"name={name}", "phase.schedule.normal.steps=90000"]
+        process = subprocess.Popen(command(*run, *longer), **start)
+        wait_until(
+            lambda: any(sent_step(path.parent) >= 6 for path in tmp_path.glob(f"outputs/*/*{name}*/mlflow.json"))
+        )
+        (folder,) = [folder for folder in run_folders(tmp_path / "outputs") if f"-{name}-" in folder.path.name]
+        return process, folder
+
+    process, vanished = begun("vanishing")
+    process.kill()
+    process.wait()
+    before = mlflow_run(vanished, "ends")[1].info
+    assert before.status == "RUNNING"
+
+    failing = [sys.executable, "-c", FAILING, *command(*run, "name=failing")[1:]]
+    assert end(*failing) == 1
+    (failed,) = [folder for folder in run_folders(tmp_path / "outputs") if "-failing-" in folder.path.name]
+    assert_equal_to_the_file(failed, "ends")
+    assert failed.status().reason == "RuntimeError: boom at the end"
+    _, repaired = mlflow_run(vanished, "ends")
+    assert (repaired.info.status, repaired.info.run_id) == ("KILLED", before.run_id)
+    assert repaired.data.tags["camoe.reason"] == f"process {process.pid} on {socket.gethostname()} vanished"
+
+    process = subprocess.Popen(command(f"resume={vanished.path}"), **start)
+    resent = sent_step(vanished.path) + 12
+    wait_until(lambda: sent_step(vanished.path) >= resent)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert_equal_to_the_file(vanished, "ends")
+    _, terminated = mlflow_run(vanished, "ends")
+    assert (terminated.info.status, terminated.info.run_id) == ("KILLED", before.run_id)
+    assert terminated.data.tags["camoe.reason"] == "SIGTERM"
+
+    failed_id = mlflow_run(failed, "ends")[1].info.run_id
+    assert end(*command(f"resume={failed.path}")) == 0
+    assert failed.status().state == "finished"
+    assert_equal_to_the_file(failed, "ends")
+    assert mlflow_run(failed, "ends")[1].info.run_id == failed_id
+
+
+def test_a_server_that_hangs_costs_the_training_thread_nothing(folder: RunFolder) -> None:
+    """It takes connections and never answers, which is worse than not being there."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as deaf:
+        tracker = Tracker.open(folder, TrackingConfig(uri=f"http://127.0.0.1:{deaf.getsockname()[1]}"))
+        tracker.start()
+        pauses = []
+        for step in range(1, 201):
+            began = time.perf_counter()
+            tracker.log(step, {"loss/total": 1 / step})
+            pauses.append(time.perf_counter() - began)
+            time.sleep(0.01)
+        began = time.perf_counter()
+        assert tracker.finish("killed", "SIGTERM") == 200
+        to_end = time.perf_counter() - began
+    print(f"longest pause {1e3 * max(pauses):.1f} ms, median {1e3 * sorted(pauses)[100]:.2f} ms, end {to_end:.1f} s")
+    assert sorted(pauses)[100] < 0.01
+    assert max(pauses) < 0.5
+    assert to_end < 8
+
+
+def test_a_store_locked_over_the_end_of_a_run_loses_nothing(folder: RunFolder, store: str, tmp_path: Path) -> None:
+    import sqlite3
+
+    tracker = Tracker.open(folder, TrackingConfig(uri=store))
+    tracker.start()
+    tracker.log(1, {"loss/total": 1.0})
+    wait_until(lambda: sent_step(folder.path) == 1)
+    blocker = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
+    blocker.execute("BEGIN EXCLUSIVE")
+    threading.Timer(7, blocker.execute, ["COMMIT"]).start()
+    for step in range(2, 20):
+        tracker.log(step, {"loss/total": 1 / step})
+    assert tracker.finish("finished") == 0
+    assert_equal_to_the_file(folder)
