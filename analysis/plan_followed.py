@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pandas as pd
@@ -22,15 +21,14 @@ def plan_followed(sweep: RegisteredSweep | None, used: AnalysisConfig, runs: pd.
     if sweep is None:
         rows = [_row("plan", "none was registered before the runs", "judged after the fact", False)]
     else:
-        settings = [_setting(definition.name, sweep.analysis, used) for definition in fields(AnalysisConfig)]
-        rows = [*settings, _seeds(used, runs), _runs(runs), _command(sweep), _age(sweep, runs)]
+        planned = replace(sweep.analysis, reference=sweep.analysis.reference or sweep.arms[0])
+        settings = [_setting(definition.name, planned, used) for definition in fields(AnalysisConfig)]
+        rows = [*settings, _seeds(used, runs), _runs(runs), _command(sweep), _before(sweep, runs)]
     return pd.DataFrame([*rows, *_code(runs)], columns=COLUMNS)
 
 
 def _setting(name: str, planned: AnalysisConfig, used: AnalysisConfig) -> dict[str, Any]:
     before, after = getattr(planned, name), getattr(used, name)
-    if name == "reference" and before is None:
-        return _row(name, "the first arm", after, True)
     return _row(name, before, after, before == after)
 
 
@@ -53,25 +51,18 @@ def _command(sweep: RegisteredSweep) -> dict[str, Any]:
     return _row("command line beside the sweep file", "nothing", " ".join(extra) or "nothing", not extra)
 
 
-def _age(sweep: RegisteredSweep, runs: pd.DataFrame) -> dict[str, Any]:
-    """Whether any run began before its plan was written."""
-    began = [_began(folder) for folder in runs["folder"] if folder is not None]
-    known = [moment for moment in began if moment is not None]
-    try:
-        registered = datetime.fromisoformat(sweep.planned.created)
-    except ValueError:
-        return _row("registered before the runs", "yes", "unknown", False)
-    older = sum(moment < registered.replace(microsecond=0) for moment in known)
-    found = f"{older} of {len(known)} runs are older" if older else "yes"
-    return _row("registered before the runs", "yes", found, not older)
+def _before(sweep: RegisteredSweep, runs: pd.DataFrame) -> dict[str, Any]:
+    """Whether every run began under this plan: its own folder keeps the one that it was started with."""
+    started = runs[runs["folder"].notna()].to_dict("records")
+    others = sum(_own_plan(run) != asdict(sweep.analysis) for run in started)
+    found = f"{others} of {len(started)} runs began under another plan" if others else "yes"
+    return _row("registered before the runs", "yes", found, not others)
 
 
-def _began(folder: Path) -> datetime | None:
-    """From outputs/<date>/<time>-..., local time."""
-    try:
-        return datetime.strptime(f"{folder.parent.name} {folder.name[:8]}", "%Y-%m-%d %H-%M-%S")
-    except ValueError:
-        return None
+def _own_plan(run: Mapping[Any, Any]) -> dict[str, Any]:
+    names = [definition.name for definition in fields(AnalysisConfig)]
+    own = {name: run.get(f"config.analysis.{name}") for name in names}
+    return {name: None if value != value else value for name, value in own.items()}  # pandas has NaN for None
 
 
 def _code(runs: pd.DataFrame) -> list[dict[str, Any]]:

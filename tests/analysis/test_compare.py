@@ -182,14 +182,21 @@ def test_a_diverged_run_decides_over_its_arm(sweep: Sweep, tmp_path: Path) -> No
 
 
 def test_was_the_plan_followed(sweep: Sweep, tmp_path: Path) -> None:
-    sweep(plan={"reference": "base", "n_seeds": 6, "margin": 0.01})
+    sweep(plan={"n_seeds": 5})
     followed = compared(tmp_path).plan_followed.set_index("item")
-    assert followed["followed"].drop("registered before the runs").all()
-    assert followed.loc["margin", "planned"] == "0.01"
+    assert followed["followed"].all()
     assert followed.loc["registered before the runs", "found"] == "yes"
+    assert followed.loc["reference", "planned"] == "base"  # the first arm
     changed = compared(tmp_path, margin=0.02, reference="good").plan_followed.set_index("item")
-    assert not changed.loc["margin", "followed"]
-    assert (changed.loc["reference", "planned"], changed.loc["reference", "found"]) == ("base", "good")
+    assert list(changed.index[~changed["followed"]]) == ["margin", "reference"]
+    assert (changed.loc["margin", "planned"], changed.loc["margin", "found"]) == ("0.005", "0.02")
+
+
+def test_a_plan_changed_after_the_runs_is_seen(sweep: Sweep, tmp_path: Path) -> None:
+    sweep(plan={"n_seeds": 5, "reference": "base", "margin": 0.01})
+    followed = compared(tmp_path, reference="good").plan_followed.set_index("item")
+    assert (followed.loc["reference", "planned"], followed.loc["reference", "found"]) == ("base", "good")
+    assert list(followed.index[~followed["followed"]]) == ["reference", "registered before the runs"]
 
 
 def test_fewer_seeds_and_a_changed_command_line_are_deviations(sweep: Sweep, tmp_path: Path) -> None:
@@ -197,12 +204,11 @@ def test_fewer_seeds_and_a_changed_command_line_are_deviations(sweep: Sweep, tmp
     file = tmp_path / "outputs" / "sweeps" / "study" / "sweep.json"
     content = json.loads(file.read_text())
     content["command"] = "run.py -m +sweeps=study hydra/launcher=slurm train.ctx_len=64 output_dir=elsewhere"
-    content["created"] = "2027-01-01T00:00:00"
     file.write_text(json.dumps(content))
     followed = compared(tmp_path).plan_followed.set_index("item")
     assert followed.loc["seeds of every arm", "found"].startswith("base: 6, good: 6")
     assert followed.loc["command line beside the sweep file", "found"] == "train.ctx_len=64"
-    assert followed.loc["registered before the runs", "found"] == "30 of 30 runs are older"
+    assert followed.loc["registered before the runs", "found"] == "30 of 30 runs began under another plan"
     names = ["seeds of every arm", "command line beside the sweep file", "registered before the runs"]
     assert not followed.loc[names, "followed"].any()
 
