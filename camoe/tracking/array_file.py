@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 
@@ -23,6 +21,9 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
 
 def save_table(path: Path, columns: Mapping[str, NDArray[np.generic]]) -> None:
     """A parquet file of columns of one length."""
+    import pyarrow as pa  # only here: a training process need not carry it
+    import pyarrow.parquet as pq
+
     unfinished = _unfinished(path)
     pq.write_table(pa.table(dict(columns)), unfinished)
     unfinished.replace(path)

@@ -139,6 +139,8 @@ def _finish_and_compare(folder: Path, cwd: Path, reference: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert records(folder) == records(run_folder(reference))
     assert kept(folder) == kept(run_folder(reference))
+    seconds = [record["time/training_s"] for record in records_so_far(folder) if "time/training_s" in record]
+    assert seconds == sorted(seconds), "the resumed process goes on from the seconds of its checkpoint"
     assert (folder / "ledger.jsonl").read_bytes() == (run_folder(reference) / "ledger.jsonl").read_bytes() != b""
     assert _state(folder) == "finished"
 

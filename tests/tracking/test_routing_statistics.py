@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from camoe.model.routing_trace import LayerRouting, RoutingTrace
 from camoe.routing.decision import RoutingDecision
+from camoe.tracking.distribution import maxvio_of_chance
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME, undefined_names
 from camoe.tracking.routing_statistics import RoutingStatistics
 
@@ -228,6 +229,7 @@ def test_held_out_record_is_defined_for_both_evaluations() -> None:
         record = statistics.held_out(room)
         assert undefined_names(record) == []
         assert record[f"{room}/maxvio_global"] == statistics.metrics()["routing/maxvio_batch"]
+        assert record[f"{room}/maxvio_noise_floor"] == maxvio_of_chance(int(random_mask(0).sum()), 4, 2)
         assert {f"{room}/trans_share", f"{room}/gate_mi", f"{room}/flops_per_token"} <= set(record)
 
 
