@@ -12,8 +12,8 @@ from typing import Literal
 
 from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord
+from camoe.tracking.sweep_parent import VARIABLE as PARENT_VARIABLE
 
-PARENT_RUN = "CAMOE_PARENT_RUN"  # environment: id of the MLflow run that this one is a child of
 INTERRUPTED = 128  # exit codes above it are 128 + signal
 Task = Callable[[RunConfig, CommandRecord], object]
 
@@ -44,7 +44,7 @@ class ArmTask:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.argv = [self.command.argv[0], *self.command.overrides]  # the command that would do the same alone
         if self.parent_run_id is not None:
-            os.environ[PARENT_RUN] = self.parent_run_id
+            os.environ[PARENT_VARIABLE] = self.parent_run_id
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stdout)
         logging.getLogger("camoe").setLevel(logging.INFO)
         for line in self.command.warnings:

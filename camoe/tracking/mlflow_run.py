@@ -17,6 +17,7 @@ from camoe.tracking.mlflow_store import MLFLOW_STATUS, milliseconds, process_tag
 from camoe.tracking.process_identity import ProcessIdentity
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
+from camoe.tracking.sweep_parent import parent_tags
 from camoe.tracking.upload_mark import RecordTail, UploadMark
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def run_tags(folder: RunFolder, process: ProcessIdentity) -> dict[str, str]:
         **plain,
         **process_tags(process),
         RUN_KEY: run_key(folder),
+        **parent_tags(),
         "camoe.run_folder": str(folder.path),
         "mlflow.user": str(facts.get("user", "")),
         "mlflow.source.name": "run.py",
