@@ -56,10 +56,17 @@ class EvaluationWindows:
         chosen = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64)
         return replace(self, numbers=self.numbers[chosen])
 
-    def batches(self, size: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
-        """Up to `size` windows at a time: tokens [B, T+1] int64 padded with 0, mask [B, T], true where a target is."""
-        for start in range(0, len(self), size):
-            places = self.numbers[start : start + size, None] * self.ctx_len + np.arange(self.ctx_len + 1)
+    def batches(
+        self, size: int, first: int = 0, stride: int = 1
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
+        """Up to `size` windows at a time: tokens [B, T+1] int64 padded with 0, mask [B, T], true where a target is.
+
+        Of all batches those numbered first, first + stride, ...; where there are none, one of padding alone.
+        """
+        beyond = np.array([len(self.tokens)])
+        for start in range(first * size, len(self), stride * size) or [len(self)]:
+            numbers = self.numbers[start : start + size] if start < len(self) else beyond
+            places = numbers[:, None] * self.ctx_len + np.arange(self.ctx_len + 1)
             inside = places < len(self.tokens)
             tokens = np.where(inside, self.tokens[np.minimum(places, len(self.tokens) - 1)], 0)
             yield tokens.astype(np.int64), inside[:, 1:]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from camoe.economy.arithmetic import moving_average, ratio
 from camoe.economy.settlement_window import MicroBatchRecord
+from camoe.kernels.ranks import ALONE, Ranks
 
 SURE_THING_PREMIUM = 1.25
 LEAST_BONUS, LARGEST_BONUS = 0.1, 2.0
@@ -65,10 +66,11 @@ def measure_positions(
     mean_loss: Tensor,
     loss_deviation: Tensor,
     terms: SettlementTerms,
+    ranks: Ranks = ALONE,
 ) -> PositionSums:
     """Second pass over the window, with the new baseline [L] and the window's mean and deviation of the loss []."""
     columns = zip(*(_measure(record, baseline, mean_loss, loss_deviation, terms) for record in records), strict=True)
-    return PositionSums(*(torch.stack(column).sum(0) for column in columns))
+    return PositionSums(*ranks.sum([torch.stack(column).sum(0) for column in columns]))
 
 
 def _measure(

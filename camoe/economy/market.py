@@ -25,6 +25,7 @@ from camoe.economy.market_state import MarketState
 from camoe.economy.measured_credit import AuditPlan
 from camoe.economy.published_quote import PublishedQuote
 from camoe.economy.settlement_window import SettlementWindow, Window
+from camoe.kernels.ranks import ALONE, Ranks
 
 
 class Market(nn.Module, ABC):
@@ -95,10 +96,13 @@ class Market(nn.Module, ABC):
         return SettlementWindow()
 
     @abstractmethod
-    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:
+    def settle(
+        self, window: Window, critics: Sequence[nn.Module], *, phase_name: str, ranks: Ranks = ALONE
+    ) -> MarketReport:
         """Turn a window of elections, opened by `open_window`, into capital, for all layers and without gradient.
 
-        `critics` holds one critic per layer, in order; those of bankrupt layers are restructured in place.
+        `critics` holds one critic per layer, in order; those of bankrupt layers are restructured in place. Windows are
+        summed over `ranks`, so that all of them come to the same capital.
         """
 
     def accounts(self) -> dict[str, Tensor]:
@@ -135,7 +139,14 @@ class NoMarket(Market):
         nothing = self._fair_share.new_zeros(())
         return PublishedQuote(self._fair_share, alpha=nothing, purse_ratio=nothing + 1, bid_scale=0.0)
 
-    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:  # noqa: ARG002
+    def settle(
+        self,
+        window: Window,  # noqa: ARG002
+        critics: Sequence[nn.Module],  # noqa: ARG002
+        *,
+        phase_name: str,  # noqa: ARG002
+        ranks: Ranks = ALONE,  # noqa: ARG002
+    ) -> MarketReport:
         return MarketReport()
 
     def critic_losses(self, difficulty: Tensor, affinity: Tensor, outcome: Outcome) -> dict[str, Tensor]:  # noqa: ARG002
@@ -157,12 +168,14 @@ class CapitalMarket(Market):
         return self._quotes.of(layer)
 
     @torch.no_grad()
-    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:
+    def settle(
+        self, window: Window, critics: Sequence[nn.Module], *, phase_name: str, ranks: Ranks = ALONE
+    ) -> MarketReport:
         assert isinstance(window, SettlementWindow)
         if isinstance(self.config, V21Config):
-            return v21.settle(self.config, self.state, window, critics, phase_name)
+            return v21.settle(self.config, self.state, window, critics, phase_name, ranks)
         assert isinstance(self.config, V18Config)
-        return v18.settle(self.config, self.state, window)
+        return v18.settle(self.config, self.state, window, ranks)
 
     def accounts(self) -> dict[str, Tensor]:
         return {ledger.EXPERTS: self.state.capital.sum(-1), ledger.CRITICS: self.state.purse}
@@ -201,9 +214,16 @@ class CalibratedMarket(Market):
         return CalibratedWindow(self.config, self.state)
 
     @torch.no_grad()
-    def settle(self, window: Window, critics: Sequence[nn.Module], *, phase_name: str) -> MarketReport:  # noqa: ARG002
+    def settle(
+        self,
+        window: Window,
+        critics: Sequence[nn.Module],
+        *,
+        phase_name: str,  # noqa: ARG002
+        ranks: Ranks = ALONE,
+    ) -> MarketReport:
         assert isinstance(window, CalibratedWindow)
-        return settle_calibrated(self.config, self.state, window, critics)
+        return settle_calibrated(self.config, self.state, window, critics, ranks)
 
     def accounts(self) -> dict[str, Tensor]:
         state = self.state

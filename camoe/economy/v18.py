@@ -13,11 +13,12 @@ from camoe.economy.market_report import MarketReport, close_books
 from camoe.economy.market_state import MarketState
 from camoe.economy.settlement_window import SettlementWindow
 from camoe.economy.window_sums import WindowSums, measure_window
+from camoe.kernels.ranks import Ranks
 
 
-def settle(config: V18Config, state: MarketState, window: SettlementWindow) -> MarketReport:
+def settle(config: V18Config, state: MarketState, window: SettlementWindow, ranks: Ranks) -> MarketReport:
     """One settlement of all layers; changes `state` only, and is the same in every phase."""
-    sums = measure_window(window.counted(mask_padding=config.mask_padding))
+    sums = measure_window(window.counted(mask_padding=config.mask_padding), ranks)
     state.track_loss(sums)
     floor = fiscal_policy.capital_floor(config.total_capital, state.n_expert, config.min_capital_share)
     ledger = _settle_capital(config, state, sums, floor)

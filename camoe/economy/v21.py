@@ -19,16 +19,22 @@ from camoe.economy.restructuring import donor_weights, restructure, seen_in_orde
 from camoe.economy.settlement_window import SettlementWindow
 from camoe.economy.venture_capital import venture_grants
 from camoe.economy.window_sums import WindowSums, measure_window
+from camoe.kernels.ranks import Ranks
 
 CRITICWARM = "criticwarm"
 
 
 def settle(
-    config: V21Config, state: MarketState, window: SettlementWindow, critics: Sequence[nn.Module], phase_name: str
+    config: V21Config,
+    state: MarketState,
+    window: SettlementWindow,
+    critics: Sequence[nn.Module],
+    phase_name: str,
+    ranks: Ranks,
 ) -> MarketReport:
     """One settlement of all layers; changes `state`, and the parameters of critics that are bankrupt."""
     records = window.counted(mask_padding=config.mask_padding)
-    sums = measure_window(records)
+    sums = measure_window(records, ranks)
     performance_before, purse_before = state.performance_ema.clone(), state.purse.clone()
 
     state.track_loss(sums)
@@ -37,7 +43,7 @@ def settle(
 
     signal = state.track_critic_loss(sums, config.critic_bonus_ema_momentum)
     terms = settlement_terms(config, signal, warming=phase_name == CRITICWARM)
-    positions = measure_positions(records, state.baseline, sums.mean_loss, sums.loss_deviation, terms)
+    positions = measure_positions(records, state.baseline, sums.mean_loss, sums.loss_deviation, terms, ranks)
     purses, bankrupt = _settle_purses(config, state, positions, terms)
 
     performance = seen_in_order(performance_before, state.performance_ema)

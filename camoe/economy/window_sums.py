@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from camoe.economy.settlement_window import MicroBatchRecord
+from camoe.kernels.ranks import ALONE, Ranks
 
 
 class WindowSums(NamedTuple):
@@ -64,12 +65,12 @@ class WindowSums(NamedTuple):
         return self.trust / self.tokens.clamp(min=1)
 
 
-def measure_window(records: Sequence[MicroBatchRecord]) -> WindowSums:
-    """Sums over all counted micro-batches of a window."""
+def measure_window(records: Sequence[MicroBatchRecord], ranks: Ranks = ALONE) -> WindowSums:
+    """Sums over all counted micro-batches of a window, those of all ranks."""
     if not records:
         raise ValueError("the settlement window holds no micro-batch")
     columns = zip(*(_measure(record) for record in records), strict=True)
-    return WindowSums(*(torch.stack(column).sum(0) for column in columns))
+    return WindowSums(*ranks.sum([torch.stack(column).sum(0) for column in columns]))
 
 
 def _measure(record: MicroBatchRecord) -> WindowSums:

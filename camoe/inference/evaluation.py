@@ -12,6 +12,7 @@ from torch import Tensor
 
 from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.kernels.linear_cross_entropy import IGNORED
+from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.tracking.routing_statistics import RoutingStatistics
@@ -67,29 +68,35 @@ def evaluate(
     windows: EvaluationWindows,
     batch_size: int,
     statistics: RoutingStatistics,
+    ranks: Ranks = ALONE,
     *,
     keep_winners: bool = False,
 ) -> Evaluation:
     """Score every window from an empty state, without router noise and with the market as the phase left it.
 
+    Ranks take turns at the batches, and all get the same result.
     Nothing of the model, its market or any random generator changes.
     """
     device = model.emb.weight.device
     nats = torch.zeros((), dtype=torch.float64, device=device)
     token_nats = torch.zeros(len(windows), windows.ctx_len, device=device)
     winners = _no_winners(model, windows) if keep_winners else None
-    for start, (tokens, inside) in zip(range(0, len(windows), batch_size), windows.batches(batch_size), strict=True):
+    for number, (tokens, inside) in enumerate(windows.batches(batch_size, ranks.index, ranks.count)):
         batch, mask = torch.from_numpy(tokens).to(device), torch.from_numpy(inside).to(device)
         trace = RoutingTrace()
         hidden, _ = model.hidden(batch[:, :-1], trace=trace)
         targets = batch[:, 1:].masked_fill(~mask, IGNORED)
         _, loss = model.cross_entropy(hidden, targets)
         nats += loss.sum(dtype=torch.float64)
-        here, routing = slice(start, start + len(batch)), trace.decision()
+        start = (ranks.index + number * ranks.count) * batch_size
+        here, routing = slice(start, start + len(batch)), trace.decision()  # empty for a batch of padding alone
         token_nats[here] = loss
         if winners is not None:
             winners[:, here] = routing.experts.to(winners.dtype)
         statistics.add(routing, mask)
+    nats, token_nats = ranks.sum([nats, token_nats])
+    winners = None if winners is None else ranks.sum([winners])[0]
+    statistics.sum_over(ranks)
     whole = token_nats.flatten()[: windows.targets]  # only the last window of a text ends early
     served = None if winners is None else winners.flatten(1, 2)[:, : windows.targets].cpu().numpy()
     return Evaluation(windows, float(nats), whole.cpu().numpy(), statistics, served)

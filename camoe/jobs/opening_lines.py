@@ -5,9 +5,11 @@ from __future__ import annotations
 from camoe.config import RunConfig
 from camoe.data.corpus import Corpus
 from camoe.jobs.placement import Placement
+from camoe.kernels.ranks import Ranks
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import Choice
+from camoe.training.batch_share import BatchShare
 from camoe.training.phases import PhaseSchedule
 
 WHY = {
@@ -31,15 +33,27 @@ WHY = {
 }
 
 
-def opening_lines(config: RunConfig, placement: Placement, corpus: Corpus, model: LanguageModel) -> list[Choice]:
+def opening_lines(
+    config: RunConfig, placement: Placement, corpus: Corpus, model: LanguageModel, ranks: Ranks
+) -> list[Choice]:
     """Choices in the order a reader asks for them: where, on what, which model, which text, for how long."""
     return [
         *placement.choices(),
+        *_ranks_lines(config, ranks),
         *_arithmetic_lines(config),
         *_model_lines(config, model),
         *_text_lines(config, corpus),
         *_schedule_lines(config),
     ]
+
+
+def _ranks_lines(config: RunConfig, ranks: Ranks) -> list[Choice]:
+    """Who shares the work; nothing for one process."""
+    if ranks.count == 1:
+        return []
+    share = BatchShare.of(config.train, ranks.index, ranks.count)
+    size = share.parts[0].stop - share.parts[0].start
+    return [Choice("processes", str(ranks.count), f"each takes {len(share.parts)} x {size} sequences; {ranks.link}")]
 
 
 def _arithmetic_lines(config: RunConfig) -> list[Choice]:

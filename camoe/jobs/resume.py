@@ -13,8 +13,8 @@ from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.tracking.run_folder import RunFolder
 
 
-def resumed_run(config: RunConfig, command: CommandRecord) -> tuple[RunFolder, RunConfig]:
-    """The run folder to go on with, locked, and its configuration.
+def resumed_run(config: RunConfig, command: CommandRecord, *, lock: bool = True) -> tuple[RunFolder, RunConfig]:
+    """The run folder to go on with, locked where `lock` says so, and its configuration.
 
     Where the command line names it by `resume=`, the configuration is the folder's, and settings beside `resume=` are
     refused: the run would silently not be the one that was started. Where it was found by its settings, those of the
@@ -31,7 +31,8 @@ def resumed_run(config: RunConfig, command: CommandRecord) -> tuple[RunFolder, R
         )
         saved = saved_run(folder.config(), str(folder.config_file))
         config = replace(saved, resume=config.resume)
-    folder.lock()
+    if lock:
+        folder.lock()
     return folder, with_absolute_paths(config)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
@@ -15,6 +16,7 @@ from camoe.config.command_record import CommandRecord
 from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
 from camoe.inference.document_scores import DocumentScores
+from camoe.inference.evaluation import Evaluation
 from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import final_record, run_summary, sample
@@ -22,13 +24,17 @@ from camoe.jobs.placement import model_to_train, place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.run_page import write_report
 from camoe.jobs.trained_run import refuse_other_text
+from camoe.kernels.ranks import Ranks
 from camoe.tracking.array_file import save_table
+from camoe.tracking.bystander import Bystander
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.summary import print_summary, save_summary
 from camoe.tracking.tracker import BEGINNING, Tracker
+from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import CheckpointStore
+from camoe.training.distributed import connected
 from camoe.training.interruption import Interrupted, Interruption
 from camoe.training.self_check import self_check
 from camoe.training.trainer import Trainer
@@ -42,45 +48,67 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a sample may hold what the terminal cannot show
     try:
-        with Interruption() as interruption:
-            _run(config, command, interruption)
+        with Interruption() as interruption, connected(config.kernel.device) as ranks:
+            _run(config, command, interruption, ranks)
     except Interrupted as stop:
         sys.exit(128 + stop.signal)
 
 
-def _run(config: RunConfig, command: CommandRecord, interruption: Interruption) -> None:
-    """Everything that can refuse comes before the run folder is made."""
-    folder, config = resumed_run(config, command) if config.resume is not None else (None, with_absolute_paths(config))
+def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, ranks: Ranks) -> None:
+    """Everything that can refuse comes before the run folder is made, which is the first rank's to make."""
+    with ranks.first_before_others():
+        folder, config = _opened(config, command, ranks)
     if folder is not None and folder.status().state == "finished":
         print(f"{folder.path} is finished; nothing to go on with")
         return
     kernel = config.kernel if folder is None else kernel_as_begun(config.kernel, folder)
     placement = place(kernel, config)
     Tracker.check(config.tracking)
-    corpus = prepare(config.data, config.tokenizer)
+    BatchShare.of(config.train, ranks.index, ranks.count)
+    with ranks.first_before_others():
+        corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
     model = model_to_train(config, placement)
-    if folder is None:
-        folder = new_run_folder(config, command, corpus, model, placement)
-    else:
+    if folder is not None:
         refuse_other_text(folder, corpus)
+    elif ranks.is_first:
+        folder = new_run_folder(config, command, corpus, model, placement)
+    folder = RunFolder(Path(ranks.tell(str(folder.path) if folder is not None else None)))
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
     with (
-        ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file) as display,
-        _true_status(folder, config, display) as tracker,
+        _display(config, folder, ranks) as display,
+        _true_status(folder, config, display, ranks) as tracker,
     ):
-        trainer = Trainer(config, model, text, tracker, checkpoints, display)
+        trainer = Trainer(config, model, text, tracker, checkpoints, display, ranks)
         display.say(f"run folder {folder.path}")
-        display.choices(opening_lines(config, placement, corpus, model))
+        display.choices(opening_lines(config, placement, corpus, model, ranks))
         _go_on_or_begin(trainer)
         trainer.fit(interruption)
-        _conclude(trainer, folder, corpus)
+        display.say("scoring the held-out text")
+        evaluation = trainer.evaluate(trainer.held_out)
+        if ranks.is_first:
+            _conclude(trainer, folder, corpus, evaluation)
+        ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run
+
+
+def _opened(config: RunConfig, command: CommandRecord, ranks: Ranks) -> tuple[RunFolder | None, RunConfig]:
+    """The folder of the run to go on with, None for a new one, and the run's configuration."""
+    if config.resume is None:
+        return None, with_absolute_paths(config)
+    return resumed_run(config, command, lock=ranks.is_first)
+
+
+def _display(config: RunConfig, folder: RunFolder, ranks: Ranks) -> ProgressDisplay:
+    if not ranks.is_first:
+        return ProgressDisplay.silent()
+    return ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file)
 
 
 @contextmanager
-def _true_status(folder: RunFolder, config: RunConfig, display: ProgressDisplay) -> Iterator[Tracker]:
+def _true_status(folder: RunFolder, config: RunConfig, display: ProgressDisplay, ranks: Ranks) -> Iterator[Tracker]:
     """Whatever happens inside, the run's status says what did."""
-    tracker = Tracker.open(folder, config.tracking, at_end=write_report if config.tracking.report else None)
+    at_end = write_report if config.tracking.report else None
+    tracker = Tracker.open(folder, config.tracking, at_end) if ranks.is_first else Bystander(folder)
     try:
         yield tracker
     except Interrupted as stop:
@@ -111,11 +139,9 @@ def _go_on_or_begin(trainer: Trainer) -> None:
         trainer.display.say(f"self-check: {len(checks)} mechanisms alive ({time.perf_counter() - started:.1f} s)")
 
 
-def _conclude(trainer: Trainer, folder: RunFolder, corpus: Corpus) -> None:
-    """Score all of the held-out text, sample, and show the summary."""
+def _conclude(trainer: Trainer, folder: RunFolder, corpus: Corpus, evaluation: Evaluation) -> None:
+    """Record the score of all of the held-out text, sample, and show the summary."""
     config = trainer.config
-    trainer.display.say("scoring the held-out text")
-    evaluation = trainer.evaluate(trainer.held_out)
     documents = DocumentScores.of(evaluation)
     save_table(folder.documents_file, vars(documents))
     record = final_record(trainer, corpus, evaluation, documents)

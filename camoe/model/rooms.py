@@ -18,7 +18,7 @@ OF_THE_MODEL = (
     *("embedding", "block", "time_mix", "deep_embed_attention", "router", "critic"),
     *("dispatch", "rwkv_ffn", "bridge", "transformer_prefix", "head_loss"),
 )
-OF_THE_STEP = ("data", "audit", "gradient_norm", "statistics", "market", "optimizer")
+OF_THE_STEP = ("data", "audit", "ranks", "gradient_norm", "statistics", "market", "optimizer")
 ROOMS = (*OF_THE_MODEL, *OF_THE_STEP)
 LABEL = "room: "
 

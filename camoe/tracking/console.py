@@ -31,10 +31,13 @@ class Choice(NamedTuple):
 class ProgressDisplay:
     """A context: inside it, progress and every message of the `camoe` loggers go to the console and to train.log."""
 
-    def __init__(self, total_steps: int, log_every: int, log_file: Path, console: Console | None = None) -> None:
+    def __init__(self, total_steps: int, log_every: int, log_file: Path | None, console: Console | None = None) -> None:
+        """Without a `log_file` nothing is kept."""
         self.console = console or Console()
         self._total, self._log_every = total_steps, log_every
-        self._handlers = [_file_handler(log_file), _ConsoleHandler(self.console)]
+        self._handlers: list[logging.Handler] = [_ConsoleHandler(self.console)]
+        if log_file is not None:
+            self._handlers.insert(0, _file_handler(log_file))
         self._progress = Progress(
             TextColumn("[bold]{task.fields[phase]}"),
             BarColumn(bar_width=None),
@@ -47,6 +50,11 @@ class ProgressDisplay:
         self._task: TaskID | None = None
         self._began, self._first_step = time.monotonic(), 0
         self._before = (ROOT.level, ROOT.propagate)
+
+    @classmethod
+    def silent(cls) -> ProgressDisplay:
+        """Shows and keeps nothing."""
+        return cls(1, 1, None, Console(quiet=True, force_terminal=False))
 
     def __enter__(self) -> ProgressDisplay:
         ROOT.setLevel(logging.INFO)

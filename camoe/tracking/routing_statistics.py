@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camoe.kernels.ranks import Ranks
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 from camoe.routing.decision import RoutingDecision
@@ -24,7 +25,7 @@ from camoe.tracking.distribution import (
 )
 from camoe.tracking.layer_values import over_layers, series_of
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME
-from camoe.tracking.routing_sums import micro_batch_sums, tokens_won
+from camoe.tracking.routing_sums import maxvio, micro_batch_sums, tokens_won
 
 DEAD_BELOW = 0.01  # of the mean load
 HELD_OUT = (
@@ -63,11 +64,28 @@ class RoutingStatistics:
     @torch.no_grad()
     def add(self, routing: RoutingDecision, mask: Tensor) -> None:
         """Add one micro-batch; mask [B,T] is True at real targets. Nothing is read back from the device."""
+        self._take_in(self._measure(routing, mask))
+
+    @torch.no_grad()
+    def add_step(self, routed: Sequence[tuple[RoutingDecision, Tensor]], ranks: Ranks) -> None:
+        """Add what all ranks routed in one optimiser step; `routed` are this rank's decisions and masks."""
+        for sums in ranks.micro_batches([self._measure(routing, mask) for routing, mask in routed]):
+            self._take_in(sums)
+
+    @torch.no_grad()
+    def sum_over(self, ranks: Ranks) -> None:
+        """Make the statistics those of all ranks."""
+        self._sums = dict(zip(self._sums, ranks.sum(list(self._sums.values())), strict=True))
+
+    def _measure(self, routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:
+        self._winners = routing.experts.shape[-1]
         bridged = tokens_won(routing.experts, mask, self.n_rwkv)
-        for name, value in {**micro_batch_sums(routing, mask), "bridged": bridged, "tokens": mask.sum()}.items():
+        return {**micro_batch_sums(routing, mask), "bridged": bridged, "tokens": mask.sum()}
+
+    def _take_in(self, sums: Mapping[str, Tensor]) -> None:
+        for name, value in {**sums, "maxvio_micro": maxvio(sums["load"])}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._micro_batches += 1
-        self._winners = routing.experts.shape[-1]
 
     def metrics(self) -> dict[str, float]:
         """Means over layers, and the worst layer of the headline metrics; empty without real tokens."""

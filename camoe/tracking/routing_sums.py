@@ -67,11 +67,15 @@ def micro_batch_sums(routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor
     load = _masked_sum(winners, mask)
     return {
         "load": load,
-        "maxvio_micro": load.amax(-1) / load.mean(-1).clamp(min=TINY) - 1,
         "gate_probability": _masked_sum(odds.probability, mask),
         "weight_share": _masked_sum(weight_share, mask),
         **dict(zip(per_token, _masked_sum(torch.stack(list(per_token.values()), -1), mask).unbind(-1), strict=True)),
     }
+
+
+def maxvio(load: Tensor) -> Tensor:
+    """Largest load over the mean, minus 1: [L,E] -> [L]."""
+    return load.amax(-1) / load.mean(-1).clamp(min=TINY) - 1
 
 
 def tokens_won(experts: Tensor, mask: Tensor, first: int) -> Tensor:

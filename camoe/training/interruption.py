@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -22,14 +22,16 @@ class Interrupted(BaseException):
 class Interruption:
     """While entered, SIGINT, SIGTERM and SIGUSR2 raise Interrupted; inside `deferred` they only set `requested`.
 
-    A signal that ended the run is passed on at the exit to the handler that was there before, if somebody installed
-    one: whoever started this run, a batch system say, learns of it once the run is saved.
+    Where several processes run the same steps, they all stop for a signal to any of them. A signal that ended the run
+    is passed on at the exit to the handler that was there before, if somebody installed one: whoever started this run,
+    a batch system say, learns of it once the run is saved.
     """
 
     WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
     def __init__(self) -> None:
-        self._signal: int | None = None
+        self._signal = 0
+        self._agree: Callable[[int], int] = int
         self._deferring = False
         self._ctrl_c = 0
         self._previous: dict[signal.Signals, object] = {}
@@ -54,19 +56,23 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether a deferred signal has asked for a stop."""
-        return self._signal is not None
+        """Whether a deferred signal has asked for a stop; inside `deferred` a question to all processes."""
+        return self._agree(self._signal) > 0
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Signals inside ask for a stop, which raises Interrupted at the end; a second Ctrl-C raises at once."""
-        self._deferring = True
+    def deferred(self, agree: Callable[[int], int] = int) -> Iterator[None]:
+        """Signals inside ask for a stop, which raises Interrupted at the end; a second Ctrl-C raises at once.
+
+        agree: the largest of the numbers that all processes give. They ask it equally often, at the same steps.
+        """
+        self._deferring, self._agree = True, agree
         try:
             yield
         finally:
-            self._deferring = False
-        if self._signal is not None:
-            raise Interrupted(self._signal)
+            self._deferring, self._agree = False, int
+        found = agree(self._signal)
+        if found:
+            raise Interrupted(found)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's signature)
         self._ctrl_c += number == signal.SIGINT

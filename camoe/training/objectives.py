@@ -11,6 +11,7 @@ from camoe.config.economy import critic_of
 from camoe.economy.critic_loss import Outcome
 from camoe.economy.settlement_window import MicroBatchRecord
 from camoe.kernels.linear_cross_entropy import IGNORED
+from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.balance_losses import switch_balance_loss
@@ -74,11 +75,12 @@ def compute_losses(
     trace: RoutingTrace | None = None,
     *,
     window_tokens: Tensor | None = None,
+    ranks: Ranks = ALONE,
 ) -> Losses:
     """Losses of one micro-batch, scaled so that the micro-batches of a window add up to the window's mean.
 
     elections: the terms of its elections. trace: an empty one to be filled. window_tokens: valid targets of the whole
-    window; None: of this batch.
+    window, all ranks included; None: of this batch. ranks: those that may share the micro-batch.
     """
     trace = trace if trace is not None else RoutingTrace()
     hidden, _ = model.hidden(batch.inputs, terms=elections, trace=trace)
@@ -87,7 +89,7 @@ def compute_losses(
     share = torch.ones_like(valid) if window_tokens is None else valid / window_tokens
     terms = [
         LossTerm("language_model", nats / valid, share, _groups_of_language_model(model)),
-        *_balance_terms(model, trace, batch.mask, share),
+        *_balance_terms(model, trace, batch.mask, share, ranks),
         *_critic_terms(model, trace, token_loss, batch.mask, share),
     ]
     return Losses(terms, token_loss, batch.mask, trace)
@@ -105,13 +107,15 @@ def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:
     return ("rwkv_backbone", "embedding_head", *(group for group, present in optional.items() if present))
 
 
-def _balance_terms(model: LanguageModel, trace: RoutingTrace, mask: Tensor, share: Tensor) -> list[LossTerm]:
+def _balance_terms(
+    model: LanguageModel, trace: RoutingTrace, mask: Tensor, share: Tensor, ranks: Ranks
+) -> list[LossTerm]:
     router = model.config.router
     everybody_wins = router.top_k == model.config.experts.total  # then the loss is the constant 1
     if not router.balance_coefficient or not router.balance_differentiable or everybody_wins:
         return []
     gate_logits, experts = trace.stacked("gate_logits").flatten(1, 2), trace.stacked("experts").flatten(1, 2)
-    loss = switch_balance_loss(gate_logits, experts, mask.flatten()).mean()
+    loss = switch_balance_loss(gate_logits, experts, mask.flatten(), ranks).mean()
     return [LossTerm("balance", loss, router.balance_coefficient * share, ("router_gate",))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from camoe.economy.market_report import MarketReport
 from camoe.economy.settlement_window import Window
+from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.rooms import room
 from camoe.model.routing_trace import RoutingTrace
@@ -18,13 +19,17 @@ from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import RoutingStatistics
 from camoe.training.audit import measure_credit
 from camoe.training.experiments import AuditDraw, StepExperiments
+from camoe.training.gradient_sum import sum_gradients
 from camoe.training.objectives import Batch, Losses, compute_losses, settlement_record
 from camoe.training.phases import Phase
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did. `losses`: weighted terms, summed over the window. `applied`: False when it was not finite."""
+    """What one step did. `losses`: weighted terms, summed over the window. `applied`: False when it was not finite.
+
+    It is the same on all ranks.
+    """
 
     losses: dict[str, Tensor]
     grad_norm: Tensor
@@ -41,10 +46,11 @@ class MicroBatch:
     audit: AuditDraw | None = None
 
 
-def micro_batches(window: Tensor, noise: Tensor, experiments: StepExperiments, size: int) -> Iterator[MicroBatch]:
-    """Cut an optimiser step's token windows [G,T+1] and noise [G,L,T,E] into micro-batches of `size` sequences."""
-    for start in range(0, len(window), size):
-        part = slice(start, start + size)
+def micro_batches(
+    window: Tensor, noise: Tensor, experiments: StepExperiments, parts: Iterable[slice]
+) -> Iterator[MicroBatch]:
+    """Cut micro-batches out of an optimiser step's token windows [G,T+1] and noise [G,L,T,E]."""
+    for part in parts:
         tokens = window[part]
         yield MicroBatch(
             Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:]),
@@ -61,45 +67,50 @@ def train_step(
     statistics: RoutingStatistics,
     *,
     grad_clip: float,
+    ranks: Ranks = ALONE,
 ) -> StepResult:
     """Accumulate gradients over the window, settle the market once, then update the weights once.
 
-    A loss or gradient that is not finite leaves weights, optimiser, market and statistics as they were.
+    `batches` are this rank's share of the window; all ranks come to the same weights, market and statistics. A loss or
+    gradient that is not finite on any of them leaves weights, optimiser, market and statistics as they were.
     """
     optimizer.zero_grad(set_to_none=True)
-    window_tokens = torch.stack([micro.batch.mask.sum() for micro in batches]).sum()
+    (window_tokens,) = ranks.sum([torch.stack([micro.batch.mask.sum() for micro in batches]).sum()])
     settles = phase.config.market_settles and model.market.has_capital
     settlement, totals = model.market.open_window(), dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
     for micro in batches:
-        losses = _learn_from(model, micro, window_tokens, audits=settles)
+        losses = _learn_from(model, micro, window_tokens, ranks, audits=settles)
         for name, value in losses.named().items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value
         routed.append((losses.trace.decision(), losses.mask))
         if settles:
             _report_to_market(settlement, model, micro, losses, window_tokens)
+    totals = dict(zip(totals, ranks.sum(list(totals.values())), strict=True))
+    sum_gradients(model.parameters(), ranks)
     with room("gradient_norm"):
         norm = _clip(_without_critics(model), grad_clip)
         critic_norm = _clip([parameter for critic in model.critics() for parameter in critic.parameters()], grad_clip)
     if not torch.isfinite(norm + critic_norm + sum(totals.values())):
         return StepResult(totals, norm, None, applied=False)
     with room("statistics"):
-        for routing, mask in routed:
-            statistics.add(routing, mask)
+        statistics.add_step(routed, ranks)
     report = None
     if phase.config.market_settles:
         with room("market"):
-            report = model.market.settle(settlement, model.critics(), phase_name=phase.name)
+            report = model.market.settle(settlement, model.critics(), phase_name=phase.name, ranks=ranks)
     with room("optimizer"):
         optimizer.step()
     return StepResult(totals, norm, report, applied=True)
 
 
-def _learn_from(model: LanguageModel, micro: MicroBatch, window_tokens: Tensor, *, audits: bool) -> Losses:
+def _learn_from(
+    model: LanguageModel, micro: MicroBatch, window_tokens: Tensor, ranks: Ranks, *, audits: bool
+) -> Losses:
     """Forward and backward of one micro-batch."""
     trace = RoutingTrace(audited_layer=micro.audit.layer if micro.audit and audits else None)
     with room("head_loss"):
-        losses = compute_losses(model, micro.batch, micro.terms, trace, window_tokens=window_tokens)
+        losses = compute_losses(model, micro.batch, micro.terms, trace, window_tokens=window_tokens, ranks=ranks)
     if model.market.needs_weight_credit:
         trace.watch_weights()
     if losses.total.requires_grad:

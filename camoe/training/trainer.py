@@ -16,6 +16,7 @@ from camoe.config.signature import result_settings
 from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.inference.routing_probe import RoutingProbe
+from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.rooms import room
@@ -24,6 +25,7 @@ from camoe.tracking.ledger_window import LedgerWindow
 from camoe.tracking.market_statistics import market_statistics_of
 from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.tracking.tracker import Tracker
+from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import CheckpointStore, Snapshot
 from camoe.training.experiments import Experiments
 from camoe.training.interruption import Interruption
@@ -59,7 +61,10 @@ class Progress:
 
 
 class Trainer:
-    """Owns everything that changes during a run; `snapshot` and `restore` carry all of it."""
+    """Owns everything that changes during a run; `snapshot` and `restore` carry all of it.
+
+    On several ranks all of it is the same on each, so that a run goes on with any number of them.
+    """
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Trainer:
         tracker: Tracker,
         checkpoints: CheckpointStore,
         display: ProgressDisplay,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.model = config, model
         self.tracker, self.checkpoints, self.display = tracker, checkpoints, display
@@ -76,6 +82,8 @@ class Trainer:
         self.groups = parameter_groups(model)
         self.optimizer = build_optimizer(config.optimizer, self.groups, self.device.type)
         self.schedule = PhaseSchedule(config.phase)
+        self.ranks, self.share = ranks, BatchShare.of(config.train, ranks.index, ranks.count)
+        ranks.divide(self.share.groups, self.share.group)
         self.sequences = config.train.micro_batch * config.train.grad_accum
         self._tokens_per_step = self.sequences * config.train.ctx_len
         self.loader, self.held_out = text.loader, text.held_out
@@ -97,7 +105,7 @@ class Trainer:
         if self._probe is not None:
             self.tracker.keep("probe/tokens", self._probe.text())
         self._stopwatch.start()
-        with interruption.deferred():
+        with interruption.deferred(self.ranks.largest):
             while self.progress.step < self.schedule.total_steps and not interruption.requested:
                 phase = self.advance()
                 if self._due(self.config.tracking.log_every) or self.progress.step == phase.end:
@@ -114,6 +122,8 @@ class Trainer:
         return phase
 
     def _save(self) -> None:
+        if not self.ranks.is_first:
+            return
         snapshot = self.snapshot()
         with self._stopwatch.left_out():
             self.checkpoints.save(self.progress.step, snapshot)
@@ -164,17 +174,24 @@ class Trainer:
         return {parameter: name for name, parameter in self.model.named_parameters()}
 
     def batches(self, step: int) -> list[MicroBatch]:
-        """The micro-batches of one optimiser step with noise and experiments, a pure function of the step."""
+        """This rank's micro-batches of one optimiser step with noise and experiments, a pure function of the step."""
         window = torch.from_numpy(self.loader.window(step)).to(self.device)
         noise = self.noise.of_step(step, self.sequences, self.config.train.ctx_len).to(self.device)
         experiments = self.experiments.of_step(step, self.sequences)
-        return list(micro_batches(window, noise, experiments, self.config.train.micro_batch))
+        return list(micro_batches(window, noise, experiments, self.share.parts))
 
     def evaluate(self, windows: EvaluationWindows, *, keep_winners: bool = False) -> Evaluation:
         """Score some windows of the held-out text."""
         statistics = routing_statistics_of(self.model)
         with self._stopwatch.left_out():
-            return evaluate(self.model, windows, self.config.train.micro_batch, statistics, keep_winners=keep_winners)
+            return evaluate(
+                self.model,
+                windows,
+                self.config.train.micro_batch,
+                statistics,
+                self.ranks,
+                keep_winners=keep_winners,
+            )
 
     def check_batch(self) -> Batch:
         """A short batch of the first step's tokens, for the start-up self-check."""
@@ -212,7 +229,9 @@ class Trainer:
         with room("data"):
             batches = self.batches(self.progress.step)
         clip = self.config.optimizer.grad_clip
-        return train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip)
+        return train_step(
+            self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip, ranks=self.ranks
+        )
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""

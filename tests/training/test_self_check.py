@@ -64,7 +64,7 @@ def test_a_balance_loss_without_gradient_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         objectives,
         "switch_balance_loss",
-        lambda gate, experts, mask: gate.detach().sum((-1, -2)) + 1.0,  # noqa: ARG005
+        lambda gate, experts, mask, ranks: gate.detach().sum((-1, -2)) + 1.0,  # noqa: ARG005
     )
     with pytest.raises(DeadMechanismError, match="balance -> router_gate"):
         self_check(LanguageModel(small_run()), _batch())

@@ -10,6 +10,7 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import routing_statistics_of
+from camoe.training.batch_share import BatchShare
 from camoe.training.experiments import Experiments, StepExperiments
 from camoe.training.objectives import IGNORED, Batch, compute_losses
 from camoe.training.optimizers import build_optimizer, set_rates
@@ -51,7 +52,9 @@ def _steps(config: RunConfig, model: LanguageModel, size: int, count: int = 3) -
     results = []
     for _ in range(count):
         set_rates(optimizer, 1e-3, phase)
-        batches = list(micro_batches(_window(), _noise(config), _experiments(model), size))
+        batches = list(
+            micro_batches(_window(), _noise(config), _experiments(model), BatchShare(size, SEQUENCES // size).parts)
+        )
         results.append(train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0))
     return results
 
@@ -115,7 +118,7 @@ def test_a_phase_trains_its_groups_and_settles_when_it_says_so(phase: Phase) -> 
     let_learn(phase, groups)
     model.market.bidding = phase.config.market_bids
     set_rates(optimizer, 1e-3, phase)
-    batches = list(micro_batches(_window(), _noise(config), _experiments(model), 4))
+    batches = list(micro_batches(_window(), _noise(config), _experiments(model), BatchShare(4, 2).parts))
     result = train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0)
     assert result.applied
     moved = {g: any(not torch.equal(p, before[n]) for n, p in members.items()) for g, members in groups.items()}
@@ -152,7 +155,7 @@ def test_a_step_that_is_not_finite_changes_nothing() -> None:
     optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu")
     phase = PhaseSchedule(config.phase).at(0)
     set_rates(optimizer, 1e-3, phase)
-    batches = list(micro_batches(window, _noise(config), _experiments(model), 4))
+    batches = list(micro_batches(window, _noise(config), _experiments(model), BatchShare(4, 2).parts))
     result = train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0)
     assert not result.applied
     after = model.state_dict()
@@ -193,7 +196,7 @@ def _trained(config: RunConfig, bids: bool) -> dict[str, torch.Tensor]:
     phase = PhaseSchedule(config.phase).at(0)
     for step in range(4):
         set_rates(optimizer, 1e-2, phase)
-        batches = list(micro_batches(_window(), _noise(config), _experiments(model, step), 4))
+        batches = list(micro_batches(_window(), _noise(config), _experiments(model, step), BatchShare(4, 2).parts))
         assert train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=0.1).applied
     return {name: p.detach() for name, p in model.named_parameters() if ".critic." not in name}
 
@@ -228,7 +231,11 @@ def test_calibrated_settlements_are_the_same_however_the_step_is_cut(credit: str
         phase = PhaseSchedule(config.phase).at(0)
         for step in range(3):
             set_rates(optimizer, 0.0, phase)  # Adam would make a whole step of a critic's rounding
-            batches = list(micro_batches(_window(), _noise(config), _experiments(model, step), size))
+            batches = list(
+                micro_batches(
+                    _window(), _noise(config), _experiments(model, step), BatchShare(size, SEQUENCES // size).parts
+                )
+            )
             train_step(model, optimizer, batches, phase, routing_statistics_of(model), grad_clip=1.0)
         markets.append({n: v for n, v in model.market.state_dict().items() if isinstance(v, torch.Tensor)})
     assert float(markets[0]["state.credit"].abs().max()) > 1e-3

@@ -28,6 +28,11 @@ class CreditSums(NamedTuple):
     moments: Tensor
     """[10,L], moments of value, bid and price; see `price`."""
 
+    @classmethod
+    def zeros(cls, state: CalibratedState) -> CreditSums:
+        """Sums of nothing."""
+        return cls(*map(torch.zeros_like, (state.credit, state.credit_squares, state.value_moments)))
+
 
 def charges(config: CalibratedConfig) -> bool:
     """Whether a price is due: not where the runner-up has served in earnest, so that the value is net of it."""

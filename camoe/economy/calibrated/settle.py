@@ -20,12 +20,18 @@ from camoe.economy.calibrated.statistics import remember
 from camoe.economy.calibrated.wealth_tax import wealth_tax
 from camoe.economy.calibrated.window import CalibratedWindow, WindowTotals
 from camoe.economy.market_report import MarketReport
+from camoe.kernels.ranks import Ranks
 
 
 def settle(
-    config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow, critics: Sequence[nn.Module]
+    config: CalibratedConfig,
+    state: CalibratedState,
+    window: CalibratedWindow,
+    critics: Sequence[nn.Module],
+    ranks: Ranks,
 ) -> MarketReport:
     """One settlement of all layers; changes `state`, and the parameters of critics that are bankrupt."""
+    window.sum_over(ranks)
     charged = state.congestion_toll()  # before the unit of bids moves
     totals = remember(config, state, window)
     agreed, kappa = alpha.agreement(totals.agreed, totals.gate_favourite, totals.market_favourite)

@@ -21,9 +21,9 @@ OF_BIDS = (
 
 def remember(config: CalibratedConfig, state: CalibratedState, window: CalibratedWindow) -> WindowTotals:
     """Update every running sum of `state` by the window, whose sums are returned."""
-    totals = window.totals
-    if totals is None:
-        raise ValueError("the settlement window holds no micro-batch")
+    totals, credit = window.totals, window.credit
+    assert totals is not None, "the window is summed over ranks first"
+    assert credit is not None, "the window is summed over ranks first"
     n = totals.tokens
     for name in OF_BIDS:
         getattr(state, name).mul_(kept(n, config.bid.half_life)).add_(getattr(totals, name))
@@ -36,10 +36,9 @@ def remember(config: CalibratedConfig, state: CalibratedState, window: Calibrate
     state.credit.mul_(kept(n, config.credit.half_life))
     state.credit_squares.mul_(kept(n, config.credit.half_life) ** 2)
     state.value_moments.mul_(kept(n, config.price.half_life))
-    if window.credit is not None:
-        state.credit.add_(window.credit.credit)
-        state.credit_squares.add_(window.credit.squares)
-        state.value_moments.add_(window.credit.moments)
+    state.credit.add_(credit.credit)
+    state.credit_squares.add_(credit.squares)
+    state.value_moments.add_(credit.moments)
     state.tokens_settled.add_(n)
     state.settlements.add_(1)
     return totals

@@ -18,6 +18,7 @@ from camoe.economy.calibrated.rates import quotient
 from camoe.economy.calibrated.state import ARM_SUMS, CalibratedState
 from camoe.economy.measured_credit import MeasuredCredit
 from camoe.economy.settlement_window import MicroBatchRecord
+from camoe.kernels.ranks import Ranks
 
 
 class WindowTotals(NamedTuple):
@@ -81,6 +82,17 @@ class CalibratedWindow:
         if self.config.credit.kind not in AUDITED_CREDITS:
             raise ValueError(f"credit {self.config.credit.kind} takes no audits")
         self._take_in(measured_sums(credit, self.config, self.state))
+
+    @torch.no_grad()
+    def sum_over(self, ranks: Ranks) -> None:
+        """Make the window that of all ranks; not all of them need to have seen an audit."""
+        if self.totals is None:
+            raise ValueError("the settlement window holds no micro-batch")
+        credit = CreditSums.zeros(self.state) if self.credit is None else self.credit
+        sums = ranks.sum([*self.totals, *credit])
+        self.totals, self.credit = WindowTotals(*sums[: len(self.totals)]), CreditSums(*sums[len(self.totals) :])
+        if self.bids:
+            self.bids = [ranks.join(torch.cat(self.bids, dim=1), dim=1)]
 
     def _take_in(self, sums: CreditSums) -> None:
         self.credit = sums if self.credit is None else CreditSums(*map(torch.add, self.credit, sums))

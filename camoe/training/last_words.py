@@ -1,0 +1,62 @@
+"""What a process that ends too early leaves to the others, so that they know why they cannot go on."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import torch.distributed as dist
+
+from camoe.training.interruption import Interrupted
+
+KEY = "ended early"
+PAUSE = 0.02  # seconds between two looks at the store
+
+
+class PeerLost(RuntimeError):
+    """Another process of this run ended; the text is that process's own reason, where it could give one."""
+
+
+class LastWords:
+    """The first process that fails, or is stopped by a signal of its own, says so in the store that all of them see."""
+
+    def __init__(self, store: dist.Store, rank: int) -> None:
+        self.store, self.rank = store, rank
+
+    def leave(self, error: BaseException) -> None:
+        """Say why this process ends; only the first one's words count."""
+        number = int(error.signal) if isinstance(error, Interrupted) else None
+        reason = str(error) if isinstance(error, PeerLost) else f"rank {self.rank}: {type(error).__name__}: {error}"
+        try:
+            self.store.compare_set(KEY, "", json.dumps({"reason": reason, "signal": number}))
+        except RuntimeError:  # the store has gone with the process that held it
+            return
+
+    def explain(self, error: BaseException) -> BaseException:
+        """What to raise when communication failed: Interrupted where a signal ended another process, else PeerLost."""
+        words = self._read()
+        if words is None:
+            return PeerLost(f"another process of this run vanished ({' '.join(str(error).split())})")
+        if words["signal"] is not None:
+            return Interrupted(words["signal"])
+        return PeerLost(words["reason"])
+
+    def wait_for(self, key: str) -> str:
+        """A value that another process is going to give, however long that takes; raises when a process ends before."""
+        try:
+            while not self.store.check([key]):
+                if self.store.check([KEY]):
+                    raise self.explain(RuntimeError(key))
+                time.sleep(PAUSE)
+            return self.store.get(key).decode()
+        except PeerLost:
+            raise
+        except RuntimeError as error:
+            raise self.explain(error) from error
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            return json.loads(self.store.get(KEY)) if self.store.check([KEY]) else None
+        except RuntimeError:
+            return None
