@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from camoe.kernels.ranks import ALONE, Ranks
+
 
 class Outcome(NamedTuple):
     """How elections ended."""
@@ -23,6 +25,8 @@ class Outcome(NamedTuple):
     """[B,T], nats."""
     mask: Tensor
     """[B,T] bool, True at real targets."""
+    ranks: Ranks = ALONE
+    """Those that may share the micro-batch."""
 
 
 def difficulty_loss(difficulty: Tensor, outcome: Outcome, baseline: Tensor) -> Tensor:

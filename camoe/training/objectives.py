@@ -90,7 +90,7 @@ def compute_losses(
     terms = [
         LossTerm("language_model", nats / valid, share, _groups_of_language_model(model)),
         *_balance_terms(model, trace, batch.mask, share, ranks),
-        *_critic_terms(model, trace, token_loss, batch.mask, share),
+        *_critic_terms(model, trace, token_loss, batch.mask, share, ranks),
     ]
     return Losses(terms, token_loss, batch.mask, trace)
 
@@ -120,13 +120,13 @@ def _balance_terms(
 
 
 def _critic_terms(
-    model: LanguageModel, trace: RoutingTrace, token_loss: Tensor, mask: Tensor, share: Tensor
+    model: LanguageModel, trace: RoutingTrace, token_loss: Tensor, mask: Tensor, share: Tensor, ranks: Ranks
 ) -> list[LossTerm]:
     """What the economy's critics learn, averaged over layers."""
     training = critic_of(model.config.economy)
     if training is None or not training.loss_weight:
         return []
-    outcome = Outcome(trace.stacked("experts"), trace.stacked("price"), token_loss, mask)
+    outcome = Outcome(trace.stacked("experts"), trace.stacked("price"), token_loss, mask, ranks)
     losses = model.market.critic_losses(*trace.stacked_critic(), outcome)
     return [LossTerm(name, loss, training.loss_weight * share, ("critic",)) for name, loss in losses.items()]
 
