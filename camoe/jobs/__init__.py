@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
 from importlib import import_module
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.command_record import CommandRecord
 from camoe.config.optional_library import require_optimizer_library
-from camoe.sweeping.earlier_run import earlier_run
-from camoe.sweeping.text_fingerprint import prepared_text
+from camoe.jobs.run_to_make import run_to_make
+from camoe.training.launch import Launch
 
 
 def run_job(config: RunConfig, command: CommandRecord) -> None:
     """Run the job that the configuration names; each lives in the module of its name and is imported only then.
 
     A library that the run lacks is missed before that, and a run that is finished already is skipped, for imports
-    take seconds.
+    take seconds. Of several processes the first one looks for earlier runs, once they are connected.
     """
+    several = Launch.of(os.environ) is not None
+    if several and config.job.name != "train":
+        raise ConfigError(f"job.name: {config.job.name} is a job of one process, only train shares its work")
     if config.job.name == "train" and config.resume is None:
         require_optimizer_library(config.optimizer)
-        go_on = _after_earlier_run(config, command)
+        go_on = config if several else run_to_make(config, command)
         if go_on is None:
             return
         config = go_on
     import_module(f"camoe.jobs.{config.job.name}").run(config, command)
-
-
-def _after_earlier_run(config: RunConfig, command: CommandRecord) -> RunConfig | None:
-    """The run to make: this one, or one like it that was interrupted; None when it is finished already."""
-    earlier = earlier_run(config, command.issued, prepared_text)
-    if earlier is None:
-        return config
-    verdict = earlier.verdict(config.retry)
-    if verdict == "refuse":
-        raise ConfigError(earlier.line())
-    print(earlier.line(), flush=True)
-    return replace(config, resume=str(earlier.folder.path)) if verdict == "go on" else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from camoe.jobs.outcome import final_record, run_summary, sample
 from camoe.jobs.placement import model_to_train, place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.run_page import write_report
+from camoe.jobs.run_to_make import run_to_make
 from camoe.jobs.trained_run import refuse_other_text
 from camoe.kernels.ranks import Ranks
 from camoe.tracking.array_file import save_table
@@ -56,10 +59,14 @@ def run(config: RunConfig, command: CommandRecord) -> None:
 
 def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, ranks: Ranks) -> None:
     """Everything that can refuse comes before the run folder is made, which is the first rank's to make."""
+    agreed = _agreed(config, command, ranks)
+    if agreed is None:
+        return
     with ranks.first_before_others():
-        folder, config = _opened(config, command, ranks)
+        folder, config = _opened(agreed, command, ranks)
     if folder is not None and folder.status().state == "finished":
-        print(f"{folder.path} is finished; nothing to go on with")
+        if ranks.is_first:
+            print(f"{folder.path} is finished; nothing to go on with")
         return
     kernel = config.kernel if folder is None else kernel_as_begun(config.kernel, folder)
     placement = place(kernel, config)
@@ -89,6 +96,15 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
         if ranks.is_first:
             _conclude(trainer, folder, corpus, evaluation)
         ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run
+
+
+def _agreed(config: RunConfig, command: CommandRecord, ranks: Ranks) -> RunConfig | None:
+    """The run that the first of several ranks finds is to be made, None for none; one process has looked before."""
+    if ranks.count == 1 or config.resume is not None:
+        return config
+    found = run_to_make(config, command) if ranks.is_first else None
+    told = json.loads(ranks.tell(json.dumps([found is not None, found and found.resume])))
+    return replace(config, resume=told[1]) if told[0] else None
 
 
 def _opened(config: RunConfig, command: CommandRecord, ranks: Ranks) -> tuple[RunFolder | None, RunConfig]:

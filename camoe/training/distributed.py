@@ -124,17 +124,26 @@ def connected(device: str) -> Iterator[Ranks]:
         backend, store=dist.PrefixStore("group", store), rank=launch.rank, world_size=launch.count, timeout=PATIENCE
     )
     ranks = ConnectedRanks(launch, store, backend)
-    try:
+    with _told_to_others(ranks):
         yield ranks
-    except PeerLost as lost:
-        ranks.words.leave(lost)
-        if ranks.is_first:
-            raise
-        raise SystemExit(f"rank {ranks.index} ends: {lost}") from lost
+
+
+@contextmanager
+def _told_to_others(ranks: ConnectedRanks) -> Iterator[None]:
+    """Whatever ends the block ends the other ranks too: their communication breaks, and they learn why."""
+    try:
+        yield
     except BaseException as error:
         ranks.words.leave(error)
+        if isinstance(error, PeerLost) and not ranks.is_first:
+            raise SystemExit(f"rank {ranks.index} ends: {error}") from error
         raise
-    dist.destroy_process_group()
+    finally:
+        if ranks.is_first:
+            ranks.words.first_has_ended()
+        dist.destroy_process_group()
+        if not ranks.is_first:
+            ranks.words.let_first_end()
 
 
 def _backend(launch: Launch, store: dist.Store, device: str) -> str:

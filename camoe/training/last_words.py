@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
 
 from camoe.training.interruption import Interrupted
 
-KEY = "ended early"
+KEY, FIRST_ENDED = "ended early", "the first has ended"
+FAREWELL = timedelta(seconds=30)
 PAUSE = 0.02  # seconds between two looks at the store
 
 
@@ -28,10 +31,8 @@ class LastWords:
         """Say why this process ends; only the first one's words count."""
         number = int(error.signal) if isinstance(error, Interrupted) else None
         reason = str(error) if isinstance(error, PeerLost) else f"rank {self.rank}: {type(error).__name__}: {error}"
-        try:
+        with suppress(RuntimeError):  # the store goes with the process that holds it
             self.store.compare_set(KEY, "", json.dumps({"reason": reason, "signal": number}))
-        except RuntimeError:  # the store has gone with the process that held it
-            return
 
     def explain(self, error: BaseException) -> BaseException:
         """What to raise when communication failed: Interrupted where a signal ended another process, else PeerLost."""
@@ -41,6 +42,16 @@ class LastWords:
         if words["signal"] is not None:
             return Interrupted(words["signal"])
         return PeerLost(words["reason"])
+
+    def first_has_ended(self) -> None:
+        """Said by the first rank when its files are as they will stay."""
+        with suppress(RuntimeError):
+            self.store.set(FIRST_ENDED, "")
+
+    def let_first_end(self) -> None:
+        """Wait until it has, for launchers kill all processes once one has ended; at most FAREWELL."""
+        with suppress(RuntimeError):
+            self.store.wait([FIRST_ENDED], FAREWELL)
 
     def wait_for(self, key: str) -> str:
         """A value that another process is going to give, however long that takes; raises when a process ends before."""
