@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
 from camoe.tracking.tracker import Tracker
@@ -23,6 +26,9 @@ class Bystander(Tracker):
         """Written by the other process."""
 
     def book(self, step: int, record: Mapping[str, Any]) -> None:
+        """Written by the other process."""
+
+    def keep(self, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Written by the other process."""
 
     def rewind(self, state: Mapping[str, int]) -> None:

@@ -26,6 +26,9 @@ from camoe.training.launch import Launch
 PATIENCE = timedelta(minutes=30)
 """How long ranks wait for one that lives but is late: the first one writes checkpoints while the others wait."""
 
+UNSENDABLE = (torch.bool, torch.int16)
+"""Types that no backend adds up."""
+
 
 class ConnectedRanks(Ranks):
     """Ranks that are connected by torch.distributed's default process group."""
@@ -45,7 +48,8 @@ class ConnectedRanks(Ranks):
         by_kind = sorted(range(len(values)), key=lambda i: (str(values[i].device), str(values[i].dtype)))
         for _, same in groupby(by_kind, key=lambda i: (values[i].device, values[i].dtype)):
             places = list(same)
-            flat = self._total(torch.cat([values[i].detach().flatten() for i in places]))
+            flat = torch.cat([values[i].detach().flatten() for i in places])
+            flat = self._total(flat.int()).to(flat.dtype) if flat.dtype in UNSENDABLE else self._total(flat)
             parts = flat.split([values[i].numel() for i in places])
             summed |= {i: part.view(values[i].shape) for i, part in zip(places, parts, strict=True)}
         return [summed[i] for i in range(len(values))]

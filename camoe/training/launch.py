@@ -6,8 +6,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from submitit.slurm.slurm import SlurmJobEnvironment
-
 FIRST_PORT, PORTS = 20_000, 12_000  # below the range from which systems give out ports
 
 
@@ -53,12 +51,19 @@ def _by_torchrun(environment: Mapping[str, str]) -> Launch:
 def _by_srun(environment: Mapping[str, str]) -> Launch:
     """srun names no port; one that follows from the job's number is the same for all, and seldom another job's."""
     step = f"{environment.get('SLURM_JOB_ID')}.{environment.get('SLURM_STEP_ID')}"
-    one_host = environment.get("SLURM_STEP_NUM_NODES", "1") == "1"
     return Launch(
         rank=int(environment["SLURM_PROCID"]),
         count=int(environment["SLURM_STEP_NUM_TASKS"]),
         local_rank=int(environment["SLURM_LOCALID"]),
-        host=environment.get("MASTER_ADDR", "127.0.0.1" if one_host else SlurmJobEnvironment().hostnames[0]),
+        host=environment.get("MASTER_ADDR") or _first_host(environment),
         port=int(environment.get("MASTER_PORT", FIRST_PORT + zlib.crc32(step.encode()) % PORTS)),
         by="srun",
     )
+
+
+def _first_host(environment: Mapping[str, str]) -> str:
+    if environment.get("SLURM_STEP_NUM_NODES", "1") == "1":
+        return "127.0.0.1"
+    from submitit.slurm.slurm import SlurmJobEnvironment  # slow to import
+
+    return SlurmJobEnvironment().hostnames[0]

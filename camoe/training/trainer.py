@@ -229,9 +229,7 @@ class Trainer:
         with room("data"):
             batches = self.batches(self.progress.step)
         clip = self.config.optimizer.grad_clip
-        return train_step(
-            self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip, ranks=self.ranks
-        )
+        return train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip, ranks=self.ranks)
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""
