@@ -69,8 +69,11 @@ def _study(options: argparse.Namespace) -> tuple[Study, AnalysisConfig]:
         runs = runs_of_sweep(sweep, options.output_dir, plan.last_evaluations)
         return Study(options.sweep, runs, options.out or sweep.folder / "comparison", sweep), plan
     name, load = _loose(options)
-    plan = _changed(_plan_of(load(AnalysisConfig.last_evaluations)), options)
-    return Study(name, load(plan.last_evaluations), options.out or options.output_dir / "comparisons" / name), plan
+    runs = load(AnalysisConfig.last_evaluations)
+    plan = _changed(_plan_of(runs), options)
+    if plan.last_evaluations != AnalysisConfig.last_evaluations:
+        runs = load(plan.last_evaluations)
+    return Study(name, runs, options.out or options.output_dir / "comparisons" / name), plan
 
 
 def _loose(options: argparse.Namespace) -> tuple[str, Callable[[int], pd.DataFrame]]:

@@ -34,11 +34,15 @@ def comparison_notes(
 
 
 def _run_notes(runs: pd.DataFrame) -> Iterator[str]:
-    """Every run that is not in the means, by name."""
+    """Every run that is not in the means, by arm and by what became of it."""
+    seeds_of: dict[tuple[str, str], list[str]] = {}
     for run in runs[~runs["counted"]].to_dict("records"):
         state = "diverged" if run["diverged"] and run["status"] == "finished" else run["status"]
         reason = str(run["reason"] or "").splitlines()
-        yield f"{run['arm']}, seed {run['seed_init']}: {state}" + (f" ({reason[0]})" if reason else "")
+        fate = f"{state} ({reason[0]})" if reason else str(state)
+        seeds_of.setdefault((str(run["arm"]), fate), []).append(str(run["seed_init"]))
+    for (arm, fate), seeds in seeds_of.items():
+        yield f"{arm}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: {fate}"
 
 
 def _pair_notes(found: Pairs, runs: int, plan: AnalysisConfig) -> Iterator[str]:

@@ -19,6 +19,7 @@ from analysis.verdict import verdict_in_words
 from camoe.tracking.short_number import short_number
 
 NOTHING = "-"
+MARKET = "Spearman over the experts of a layer, mean over layers, at the last record"
 STYLES = {BETTER: "bold green", WORSE: "bold red", DIVERGED: "bold red", NOT_COMPARABLE: "red", REFERENCE: "grey58"}
 
 
@@ -33,9 +34,13 @@ def comparison_page(found: Comparison) -> RenderableType:
     tables = [
         _headed("Quality", f"mean ± s.d. over seeds; {found.better} {found.metric} is better", _quality(found, rows)),
         _headed("Balance and cost", "a uniformly random router shows (chance)", _cost(found, rows)),
-        _headed("Differences seed by seed", f"{found.metric}, arm minus {found.reference}", _seeds(found)),
-        _headed("Was the plan followed?", "", _plan(found)),
     ]
+    if len(found.market):
+        tables.append(_headed("Does capital follow merit?", MARKET, _market(found)))
+    if len(found.pairs):
+        remark = f"{found.metric}, arm minus {found.reference}"
+        tables.append(_headed("Differences seed by seed", remark, _seeds(found)))
+    tables.append(_headed("Was the plan followed?", "", _plan(found)))
     return Group(*parts, *(Padding(table, (1, 0, 0, 0)) for table in tables))
 
 
@@ -111,6 +116,14 @@ def _cost(found: Comparison, rows: Iterable[Mapping[str, Any]]) -> Table:
             f"{arm['diverged']} of {arm['planned'] - arm['missing']}",
             f"{arm['diverged_low']:.0%} to {arm['diverged_high']:.0%}" if arm["diverged_low"] >= 0 else NOTHING,
         )
+    return table
+
+
+def _market(found: Comparison) -> Table:
+    table = _table("arm", "n", "capital ~ credit", "capital ~ load")
+    for arm, own in found.market.groupby("arm", sort=False):
+        cells = [_spread(own[name].mean(), own[name].std(ddof=1)) for name in ("capital_credit", "capital_load")]
+        table.add_row(str(arm), f"{len(own)}", *cells)
     return table
 
 

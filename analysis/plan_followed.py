@@ -46,9 +46,11 @@ def _runs(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _command(sweep: RegisteredSweep) -> dict[str, Any]:
-    _, *arguments = shlex.split(sweep.planned.command) or [""]
+    item, arguments = "command line beside the sweep file", shlex.split(sweep.planned.command)[1:]
+    if not any(text.lstrip("+").startswith("sweeps=") for text in arguments):
+        return _row(item, "nothing", "there is no sweep file: the command line is the study", True)
     extra = [text for text in arguments if not text.lstrip("+~").startswith(HARMLESS) and not text.endswith("run.py")]
-    return _row("command line beside the sweep file", "nothing", " ".join(extra) or "nothing", not extra)
+    return _row(item, "nothing", " ".join(extra) or "nothing", not extra)
 
 
 def _before(sweep: RegisteredSweep, runs: pd.DataFrame) -> dict[str, Any]:

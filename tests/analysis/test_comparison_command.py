@@ -59,6 +59,7 @@ def test_a_sweep_that_has_begun(outputs: Path, capsys: pytest.CaptureFixture[str
     for expected in (
         "! pilot, seed 8: failed (RuntimeError: out of luck)",
         "! off, seed 9: missing (never started)",
+        "! pilot, seed 9: missing (never started)",
         "diverged: 1 of 2 runs",
         "2 missing",
     ):
