@@ -84,18 +84,19 @@ def _headed(name: str, remark: str, table: Table) -> Group:
 def _quality(found: Comparison, rows: Sequence[Mapping[str, Any]]) -> Table:
     interval = f"difference [{found.level:.0%} interval]"
     others = [] if found.metric in ("final/bpb", "final/loss") else [found.metric]
-    table = _table("arm", "n", *others, "bits/byte", "s.e. of text", "nats/token", interval, "p (Holm)", "verdict")
+    by_text = ["s.e. of text"] if found.arms["bpb_error"].notna().any() else []
+    table = _table("arm", "n", *others, "bits/byte", *by_text, "nats/token", interval, "p (Holm)", "verdict")
     for arm in rows:
         table.add_row(
             arm["arm"],
             f"{arm['n']}",
             *([_spread(arm["mean"], arm["sd"])] if others else []),
             _spread(arm["bpb"], arm["bpb_sd"]),
-            _plain(arm["bpb_error"], 4),
+            *([_plain(arm["bpb_error"], 4)] if by_text else []),
             _spread(arm["loss"], arm["loss_sd"]),
             difference_in_words(arm),
             _p(arm["p_holm"]),
-            Text(verdict_in_words(arm, margin_in_words(found)), style=STYLES.get(arm["verdict"], "")),
+            Text(verdict_in_words(arm, "the margin"), style=STYLES.get(arm["verdict"], "")),
         )
     return table
 
