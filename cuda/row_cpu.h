@@ -11,10 +11,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <system_error>
-#include <thread>
-#include <vector>
 
+#include "threads_cpu.h"
 #include "vectors_cpu.h"
 
 namespace {
@@ -52,22 +50,11 @@ inline Matrix whole(const float* entries, int64_t rows, int64_t columns) { retur
 
 // y = M x + b: x [columns], b [rows] or null, y [rows].
 inline void product(const Matrix& m, const float* x, const float* bias, float* y, int64_t threads = 1) {
-  const auto compute = [&](int64_t from, int64_t to) {
-    for (int64_t row = from; row < to; ++row)
-      y[row] = dot(m.entries + row * m.stride, x, m.columns) + (bias ? bias[row] : 0.0f);
-  };
   const int64_t parts = std::max<int64_t>(1, std::min({threads, m.rows, m.rows * m.columns / kEntriesPerThread}));
-  const auto begin = [&](int64_t part) { return m.rows * part / parts; };
-  std::vector<std::thread> helpers;
-  int64_t started = 1;
-  try {
-    for (; started < parts; ++started) helpers.emplace_back(compute, begin(started), begin(started + 1));
-  } catch (const std::system_error&) {
-    // The system has no thread left to give: this one does the rest.
-    compute(begin(started), m.rows);
-  }
-  compute(0, begin(1));
-  for (std::thread& helper : helpers) helper.join();
+  share(parts, parts, [&](int64_t part) {
+    for (int64_t row = m.rows * part / parts; row < m.rows * (part + 1) / parts; ++row)
+      y[row] = dot(m.entries + row * m.stride, x, m.columns) + (bias ? bias[row] : 0.0f);
+  });
 }
 
 // y = x M + b: x [rows], b [columns] or null, y [columns].

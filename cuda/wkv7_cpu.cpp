@@ -18,13 +18,10 @@
 // Every head is computed by one thread in one order: the result does not depend on the number of threads.
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <system_error>
-#include <thread>
-#include <vector>
 
+#include "threads_cpu.h"
 #include "vectors_cpu.h"
 #include "wkv7_token_cpu.h"
 
@@ -74,19 +71,7 @@ struct Tokens {
 template <int N, class Work>
 void for_each_head(const Tokens& in, const Work& work) {
   const int64_t count = in.batch * in.heads;
-  const int64_t threads = std::min({in.threads, count, count * in.length * N * N / kWorkPerThread});
-  std::atomic<int64_t> next{0};
-  const auto take = [&] {
-    for (int64_t head; (head = next.fetch_add(1)) < count;) work(head);
-  };
-  std::vector<std::thread> helpers;
-  try {
-    for (int64_t n = 1; n < threads; ++n) helpers.emplace_back(take);
-  } catch (const std::system_error&) {
-    // The system has no thread left to give: the ones at hand do the work.
-  }
-  take();
-  for (auto& helper : helpers) helper.join();
+  share(count, std::min(in.threads, count * in.length * N * N / kWorkPerThread), work);
 }
 
 // Offset of a head's first token, and from each token to the next.

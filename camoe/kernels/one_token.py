@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from camoe.kernels.native_build import load, native_function
 from camoe.kernels.one_row import is_one_row
+from camoe.kernels.time_mix_native import Mixed, TimeMixWeights
 
 FOLDER = Path(__file__).resolve().parents[2] / "cuda"
 TIME_MIX, MIXTURE = FOLDER / "time_mix_token_cpu.cpp", FOLDER / "mixture_token_cpu.cpp"
@@ -32,29 +33,15 @@ def _compiled() -> bool:
     return load(TIME_MIX).library is not None and load(MIXTURE).library is not None
 
 
-class TokenMixed(NamedTuple):
-    """What time mixing gives: out, v and readout [1,1,C], the state [1,H,N,N]."""
-
-    out: Tensor
-    v: Tensor
-    readout: Tensor
-    wkv_state: Tensor
-
-
 def time_mix_token(
-    ranks: Sequence[int], eps: float, token: Sequence[Tensor | None], weights: Sequence[Tensor | None]
-) -> TokenMixed:
-    """Time mixing of x [1,1,C]; see TimeMix.
-
-    ranks: of the pairs w, a, v, g (v: 0 in the first layer). token: x, the input before it [1,C], the state [1,H,N,N],
-    and the first layer's values. weights: in the order of TimeMixToken in the source.
-    """
-    x, state = token[0], token[2]
-    assert x is not None
-    assert state is not None
-    outputs = TokenMixed(torch.empty_like(x), torch.empty_like(x), torch.empty_like(x), torch.empty_like(state))
-    _call(TIME_MIX, "time_mix_token", (x.numel(), state.shape[-1], *ranks), (eps,), (*token, *weights), outputs)
-    return outputs
+    x: Tensor, v_first: Tensor | None, last: Tensor, state: Tensor, w: TimeMixWeights, eps: float
+) -> Mixed:
+    """`time_mix_native` for x [1,1,C]."""
+    ranks = [0 if first is None else first.shape[1] for first in (w.w1, w.a1, w.v1, w.g1)]
+    out, v, readout, after = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x), torch.empty_like(state)
+    sizes = (x.numel(), state.shape[-1], *ranks)
+    _call(TIME_MIX, "time_mix_token", sizes, (eps,), (x, last, state, v_first, *w), (out, v, readout, after))
+    return Mixed(out, readout, after, v if v_first is None else None)
 
 
 def gate_token(h: Tensor, weights: Sequence[Tensor], *, squash: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +42,39 @@ def wkv7_native(
 class _NativeWkv7(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        tensors = tuple(x.contiguous() for x in tensors)
-        n_batch, n_tokens, n_head, size = tensors[0].shape
-        saved = tensors[0].new_empty(n_batch, n_head, -(-n_tokens // _functions().interval), size, size)
-        y, sa, final_state = _forward(tensors, saved)
-        ctx.save_for_backward(*tensors[:6], sa, saved)
+        *inputs, state = (x.contiguous() for x in tensors)
+        y, sa, final_state, saved = wkv7_with_states(inputs, state)
+        ctx.save_for_backward(*inputs, sa, saved)
         return y, sa, final_state
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, ...]:
-        given = [x.contiguous() for x in (*ctx.saved_tensors, *grad_outputs)]
-        gradients = [torch.empty_like(given[0]) for _ in range(6)] + [torch.empty_like(given[-1])]
-        _call(_functions().backward, given[0].shape, [*given, *gradients])
-        return tuple(gradients)
+        *inputs, sa, saved = ctx.saved_tensors
+        return tuple(wkv7_gradients(inputs, sa, saved, grad_outputs))
+
+
+def wkv7_with_states(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """y, sa, the final state, and the states that the backward pass starts from; all inputs contiguous."""
+    n_batch, n_tokens, n_head, size = inputs[0].shape
+    saved = state.new_empty(n_batch, n_head, -(-n_tokens // _functions().interval), size, size)
+    return *_forward((*inputs, state), saved), saved
+
+
+def wkv7_gradients(
+    inputs: Sequence[Tensor], sa: Tensor, saved: Tensor, grad_outputs: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Gradients of r, w, k, v, a, b and of the initial state from those of y, sa and the final state (None: zero)."""
+    n_batch, _, n_head, size = inputs[0].shape
+    shapes = (inputs[0].shape, inputs[0].shape, (n_batch, n_head, size, size))
+    given = [*inputs, sa, saved]
+    given += [
+        saved.new_zeros(shape) if grad is None else grad.reshape(shape).contiguous()
+        for grad, shape in zip(grad_outputs, shapes, strict=True)
+    ]
+    gradients = [torch.empty_like(given[0]) for _ in range(6)] + [torch.empty_like(given[-1])]
+    _call(_functions().backward, given[0].shape, [*given, *gradients])
+    return gradients
 
 
 def _forward(tensors: tuple[Tensor, ...], saved: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,7 @@ def compile_time_mix(model: LanguageModel) -> None:
     Only where gradients are wanted: evaluation and generation stay as they are, in shapes that need no compilation.
     """
     for layer in _layers(model):
+        layer.fused = False
         for name in METHODS:
             setattr(layer, name, _compiled_for_training(getattr(layer, name)))
 

@@ -16,18 +16,13 @@ from torch.nn import functional
 
 from camoe.kernels import one_token
 from camoe.kernels.linear import Linear
+from camoe.kernels.time_mix_native import TimeMixWeights, serves_time_mix, time_mix_native
 from camoe.kernels.wkv7 import wkv7
-from camoe.kernels.wkv7_native import HEAD_SIZES
 from camoe.model import initialization as init
 from camoe.model.recurrent_state import last_token, previous_tokens
 
 # The normalisation's epsilon in official checkpoints: 1e-5 * 8^2.
 GROUP_NORM_EPS = 64e-5
-# Parameters of the layer itself in the order in which native code takes them.
-NATIVE_ORDER = (
-    *("x_r", "x_w", "x_k", "x_v", "x_a", "x_g", "w0", "w1", "w2", "a0", "a1", "a2", "v0", "v1", "v2", "g1", "g2"),
-    *("k_k", "k_a", "r_k"),
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,10 @@ class Projections:
 
 
 class TimeMix(nn.Module):
-    """One layer's time mixing. `backend`, `chunk_len`, `fast_math`: how the recurrence is computed (see `wkv7`)."""
+    """One layer's time mixing. `backend`, `chunk_len`, `fast_math`: how the recurrence is computed (see `wkv7`).
+
+    With the native backend float32 goes through `time_mix_native` as a whole, unless `fused` is switched off.
+    """
 
     def __init__(
         self, n_embd: int, head_size: int, layer_id: int, n_layer: int, low_ranks: LowRanks | None = None
@@ -86,6 +84,7 @@ class TimeMix(nn.Module):
         super().__init__()
         self.n_embd, self.head_size, self.layer_id, self.n_layer = n_embd, head_size, layer_id, n_layer
         self.backend, self.chunk_len, self.fast_math = "chunked", 16, False
+        self.fused = True
         ranks = low_ranks or LowRanks.official(n_embd)
         vector = (1, 1, n_embd)
         self.x_r, self.x_w, self.x_k, self.x_v, self.x_a, self.x_g = (_parameter(*vector) for _ in range(6))
@@ -139,8 +138,8 @@ class TimeMix(nn.Module):
 
         time_shift [B,C]: the input before the first one; wkv_state [B,H,N,N]; None stands for zero.
         """
-        if self.backend == "native" and self.head_size in HEAD_SIZES and one_token.serves(x, self.x_r):
-            return self._one_token(x, v_first, time_shift, wkv_state)
+        if self.backend == "native" and self.fused and serves_time_mix(x, self.x_r, self.head_size):
+            return self._native(x, v_first, time_shift, wkv_state)
         p, v_first = self.project(x, v_first, time_shift)
         r, w, k, v, a, b = (self._heads(tensor) for tensor in (p.r, p.w, p.k, p.v, -p.kk, p.kk * p.a))
         compute = partial(wkv7, backend=self.backend, chunk_len=self.chunk_len, fast_math=self.fast_math)
@@ -171,22 +170,26 @@ class TimeMix(nn.Module):
         y = self.ln_x(y.flatten(0, 1).flatten(1)).view_as(p.r) + self._bonus(p)
         return self.output(y * p.g)
 
-    def _one_token(
+    def _native(
         self, x: Tensor, v_first: Tensor | None, time_shift: Tensor | None, wkv_state: Tensor | None
     ) -> TimeMixOutput:
-        """`forward` of x [1,1,C] without gradients, in native code."""
-        if wkv_state is None:
-            wkv_state = x.new_zeros(1, self.n_embd // self.head_size, self.head_size, self.head_size)
-        before = x.new_zeros(1, self.n_embd) if time_shift is None else time_shift
-        own = [self._parameters.get(name) for name in NATIVE_ORDER]
-        matrices = [layer.weight for layer in (self.receptance, self.key, self.value, self.output)]
+        """`forward` in native code."""
         assert self.layer_id == 0 or v_first is not None, "layers after the first need layer 0's values"
-        ranks = [0 if pair is None else pair.shape[1] for pair in (self._parameters.get(f"{n}1") for n in "wavg")]
-        mixed = one_token.time_mix_token(
-            ranks, self.ln_x.eps, (x, before, wkv_state, v_first), (*own, *matrices, self.ln_x.weight, self.ln_x.bias)
-        )
-        first_values = v_first if self.layer_id > 0 and v_first is not None else mixed.v
-        return TimeMixOutput(mixed.out, first_values, mixed.readout, last_token(x), mixed.wkv_state)
+        n_batch, n_head, size = len(x), self.n_embd // self.head_size, self.head_size
+        state = x.new_zeros(n_batch, n_head, size, size) if wkv_state is None else wkv_state
+        last = x.new_zeros(n_batch, self.n_embd) if time_shift is None else time_shift
+        given = None if self.layer_id == 0 else v_first
+        compute = one_token.time_mix_token if one_token.serves(x, self.x_r) else time_mix_native
+        mixed = compute(x, given, last, state, self._weights(), self.ln_x.eps)
+        first_values = mixed.v if given is None else given
+        assert first_values is not None, "the first layer makes them"
+        return TimeMixOutput(mixed.out, first_values, mixed.sa, last_token(x), mixed.final_state)
+
+    def _weights(self) -> TimeMixWeights:
+        """All parameters; asking the module for them one by one would take longer than a token's recurrence."""
+        own = [self._parameters.get(name) for name in TimeMixWeights._fields[:-6]]
+        matrices = [layer.weight for layer in (self.receptance, self.key, self.value, self.output)]
+        return TimeMixWeights._make([*own, *matrices, self.ln_x.weight, self.ln_x.bias])
 
     def _heads(self, x: Tensor) -> Tensor:
         """[B,T,C] -> [B,T,H,N]."""
