@@ -24,7 +24,13 @@ from camoe.routing.gate import Gate
 from camoe.routing.router import mixture_weights
 
 pytestmark = pytest.mark.skipif(not one_token._compiled(), reason="no C++ compiler")
-BOUND = 2e-6  # of float32 results, relative to the largest
+BOUND = 2e-6  # of float32 results, relative to the largest; single numbers near zero: to what they are sums of
+LEAST_SCALE = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def compare(module: nn.Module, inputs: tuple[Any, ...], run: Callable[..., tuple
     for got, expected in zip(found, exact, strict=True):
         assert got.shape == expected.shape
         assert got.dtype == torch.float32
-        assert float((got - expected).abs().max()) <= BOUND * float(expected.abs().max())
+        assert float((got - expected).abs().max()) <= BOUND * max(LEAST_SCALE, float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("carried", [True, False])
