@@ -14,6 +14,7 @@ from rich.console import Console
 
 from analysis.compare import Study, compare
 from analysis.comparison_files import log_comparison, save_comparison
+from analysis.comparison_report import write_comparison_report
 from analysis.comparison_tables import comparison_page
 from analysis.runs import load_runs, runs_of_sweep
 from analysis.sweep_file import analysis_of, read_sweep
@@ -36,7 +37,7 @@ def comparison(options: argparse.Namespace) -> None:
     study, plan = _study(options)
     found = compare(study, plan, strict=options.strict)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(comparison_page(found))
-    for path in save_comparison(found):
+    for path in [*save_comparison(found), write_comparison_report(found)]:
         print(shown_path(path))
     if not options.no_log and (line := log_comparison(found)):
         print(line)

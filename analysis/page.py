@@ -36,7 +36,8 @@ def _environment() -> Environment:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, short=short, signed=signed, percent=percent)
+    environment.filters.update(number=number, short=short, signed=signed, percent=percent, fixed=fixed)
+    environment.globals.update(spread=spread, p=p_value)
     environment.globals.update(definitions=BY_RECORDED_NAME, script_hash=_script_hash(environment), missing=MISSING)
     return environment
 
@@ -66,6 +67,21 @@ def short(value: Any) -> str:
 def signed(value: Any, digits: int = 4) -> str:
     """With its sign and this many decimals."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
+
+
+def fixed(value: Any, digits: int) -> str:
+    """With this many decimals."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def spread(mean: float, deviation: float) -> str:
+    """Mean ± standard deviation, the latter where there is one."""
+    return fixed(mean, 4) + (f" \u00b1 {deviation:.4f}" if math.isfinite(deviation) else "")
+
+
+def p_value(value: float) -> str:
+    """Four decimals, or below what."""
+    return "< 0.0001" if value < 1e-4 else fixed(value, 4)
 
 
 def percent(value: Any, digits: int = 0) -> str:

@@ -76,12 +76,19 @@ class RunHistory:
         return pd.DataFrame(rows, columns=list(names), index=index, dtype=float)
 
     def tokens_at(self, steps: Sequence[int]) -> Array:
-        """Tokens seen at the end of these steps, between records by interpolation."""
-        known = [(record["step"], record[TOKENS]) for record in (*self.windows, self.final) if TOKENS in record]
-        if not known:
+        """Tokens seen at the end of these steps; the steps themselves in a history without tokens."""
+        try:
+            return self.spent(TOKENS, steps)
+        except NotRecorded:
             return np.asarray(steps, dtype=float)
-        at, tokens = zip(*sorted(known), strict=True)
-        return np.interp(steps, [0, *at], [0, *tokens])
+
+    def spent(self, name: str, steps: Sequence[int]) -> Array:
+        """What a sum since the start had come to at the end of these steps, between records by interpolation."""
+        known = [(record["step"], record[name]) for record in (*self.windows, self.final) if name in record]
+        if not known:
+            raise NotRecorded(f"{name} was not recorded")
+        at, sums = zip(*sorted(known), strict=True)
+        return np.interp(steps, [0, *at], [0, *sums])
 
     def phases(self) -> list[tuple[str, float]]:
         """(name, tokens before its first record) of every training phase, in order."""

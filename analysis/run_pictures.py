@@ -20,6 +20,7 @@ from analysis.plots import (
 )
 from analysis.plots.style import COLOURS, Array, expert_colours
 from analysis.plots.training_signal import training_signal
+from analysis.probe_pictures import probe_pictures
 from analysis.run_files import NOTHING_BOOKED, read_ledger
 from analysis.run_history import NotRecorded, RunHistory
 from analysis.run_outline import RunOutline
@@ -75,6 +76,7 @@ def routing_pictures(run: RunOutline, history: RunHistory) -> list[Picture]:
         picture("Load at the end", share_map.AT_THE_END, lambda: _load_at_the_end(run, history)),
         picture(lorenz.TITLE, lorenz.HOW_TO_READ, lambda: _lorenz(history)),
         picture(layer_map.TITLE, layer_map.HOW_TO_READ, lambda: _transformer_share(run, history), wide=True),
+        *probe_pictures(run, history),
     ]
 
 

@@ -37,6 +37,7 @@ def write_run_report(folder: RunFolder) -> Path:
     return write_page(
         folder.path / FILE,
         "run_report.html",
+        linked=True,
         run=run,
         headline=headline(run, history),
         scale=scale(history),

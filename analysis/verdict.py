@@ -37,11 +37,12 @@ def verdict_in_words(arm: Mapping[str, Any], margin: str) -> str:
     if word == EQUIVALENT:
         return f"{word} within {margin}"
     if word == UNDECIDED:
-        return f"{word} ({_what_it_takes(arm)})"
+        return f"{word} ({what_it_takes(arm)})"
     return word
 
 
-def _what_it_takes(arm: Mapping[str, Any]) -> str:
+def what_it_takes(arm: Mapping[str, Any]) -> str:
+    """What would settle an undecided arm."""
     needed = arm["seeds_needed"]
     if needed != needed:  # NaN: no spread is known from fewer than two pairs
         return f"needs at least {FEWEST} seeds"

@@ -38,7 +38,8 @@ def label_ends(axis: Axes, labels: Sequence[EndLabel]) -> None:
     assert figure is not None
     rows = axis.get_subplotspec().get_gridspec().nrows if axis.get_subplotspec() else 1  # type: ignore[union-attr]
     gap = SMALL * LINE / 72 / (figure.get_figheight() * ROOM / rows)
-    for label, height, place in zip(shown, heights, spread(heights, gap), strict=True):
+    places = _inside(spread(heights, gap))
+    for label, height, place in zip(shown, heights, places, strict=True):
         lead = {"color": label.colour, "linewidth": 1, "clip_on": False, "transform": axis.transAxes}
         axis.plot([1, 1 + LEAD], [height, place], **lead)  # type: ignore[arg-type]
         axis.text(1 + LEAD * 1.4, place, label.text, transform=axis.transAxes, fontsize=SMALL, color=INK, va="center")
@@ -59,6 +60,15 @@ def spread(heights: Array, gap: float) -> Array:
     found = np.empty_like(heights)
     found[order] = places + gap * np.arange(len(heights))
     return found
+
+
+def _inside(places: Array) -> Array:
+    """Moved as one so that none stands below the axes, and none above them where all have room."""
+    return places + max(0.0, -places.min()) if places.max() - places.min() > 1 else places + _shift(places)
+
+
+def _shift(places: Array) -> float:
+    return float(max(0.0, -places.min()) - max(0.0, places.max() - 1))
 
 
 def _heights(axis: Axes, values: Sequence[float]) -> Array:

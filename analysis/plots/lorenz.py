@@ -16,20 +16,20 @@ HOW_TO_READ = (
 )
 
 
-def lorenz(amounts: dict[str, Array]) -> Figure:
-    """amounts: name -> [L,E], at least 0."""
+def lorenz(amounts: dict[str, Array], *, pale: bool = True) -> Figure:
+    """amounts: name -> [L,E], at least 0; `pale` draws each layer too."""
     figure, axis = panel()
     axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     lines = []
     for number, (name, amount) in enumerate(amounts.items()):
-        curves = lorenz_curve(amount)
+        curves, colour = lorenz_curve(amount), COLOURS[number % len(COLOURS)]
         share = np.linspace(0, 1, curves.shape[1])
-        for curve in curves:
-            axis.plot(share, curve, color=COLOURS[number], linewidth=0.6, alpha=0.3)
+        for curve in curves if pale else ():
+            axis.plot(share, curve, color=colour, linewidth=0.6, alpha=0.3)
         mean = curves.mean(axis=0)
-        axis.plot(share, mean, "o-", color=COLOURS[number], linewidth=1.6, markersize=2.5)
+        axis.plot(share, mean, "o-", color=colour, linewidth=1.6, markersize=2.5)
         gini = 1 - (mean[1:] + mean[:-1]).sum() / (len(mean) - 1)
-        lines.append(EndLabel(f"{name}, Gini {gini:.2f}", float(mean[len(mean) // 2]), COLOURS[number]))
+        lines.append(EndLabel(f"{name}, Gini {gini:.2f}", float(mean[len(mean) // 2]), colour))
     for number, line in enumerate(lines):
         place = 0.93 - 0.09 * number
         axis.plot([0.03, 0.09], [place, place], color=line.colour, linewidth=1.6, transform=axis.transAxes)

@@ -102,6 +102,18 @@ def final() -> dict[str, Any]:
     }
 
 
+def write_probe(folder: Path) -> None:
+    """Three readings of eight tokens, two winners each, that agree with the last reading more and more."""
+    place = folder / "probe"
+    place.mkdir()
+    tokens = np.arange(8)
+    np.savez(place / "tokens.npz", input=tokens, target=tokens, document=0 * tokens, occurrences=tokens)
+    last = np.stack([tokens % EXPERTS, (tokens + 1) % EXPERTS], axis=-1)
+    for step, agreeing in ((4, 2), (8, 4), (12, 8)):
+        winners = np.where(tokens[:, None] < agreeing, last, (last + 2) % EXPERTS)
+        np.savez(place / f"step_{step:06d}.npz", winners=np.stack([winners] * LAYERS), nats=np.zeros(8))
+
+
 def market_folder(
     root: Path,
     *,
@@ -130,4 +142,5 @@ def market_folder(
         (folder / "ledger.jsonl").write_text("".join(json.dumps(record) + "\n" for record in ledger_records()))
         (folder / "train.log").write_text("\n".join(LOG))
         (folder / "samples" / "final.txt").write_text(sample)
+        write_probe(folder)
     return folder

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
+from analysis.run_history import RunHistory
+from analysis.run_outline import read_outline
+from analysis.run_pictures import market_pictures
 from analysis.run_report import write_run_report
 from camoe.tracking.run_folder import RunFolder
 from tests.analysis.html_page import HtmlPage
@@ -25,7 +28,7 @@ def page_of(folder: Path) -> HtmlPage:
 
 
 def absences(page: HtmlPage) -> list[str]:
-    return re.findall(r"^(.*): not drawn, (.*)\.$", page.text, flags=re.MULTILINE)
+    return re.findall(r"^Not drawn: ([^(]*) \((.*)\)\.$", page.text, flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_every_section_figure_and_definition_is_there(whole: str) -> None:
     page = HtmlPage(whole)
     assert [mark for mark in page.ids() if mark in SECTIONS] == list(SECTIONS)
-    assert len(page.all("svg")) == 17
+    assert len(page.all("svg")) == 20
     assert not absences(page)
     for shown in ("1.9876", "2.5000", "4.5000", "845k", "1.1M", "python run.py economy=calibrated seed=1", "init 1"):
         assert shown in page.text
@@ -95,7 +98,7 @@ def test_a_run_that_goes_on_shows_what_there_is(tmp_path: Path) -> None:
     assert "the final evaluation was not reached" in page.text
     assert "the last evaluation so far" in page.text
     assert not absences(page)
-    assert len(page.all("svg")) == 17
+    assert len(page.all("svg")) == 20
 
 
 def test_a_run_that_recorded_nothing_has_a_page(tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_a_run_that_recorded_nothing_has_a_page(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_says_why_first(tmp_path: Path) -> None:
-    folder = market_folder(tmp_path, finished=False)
+    folder = market_folder(tmp_path, finished=False, windows=0, optional=False)
     process = {"host": "elsewhere", "pid": 1, "started": 1.0}
     status = {"state": "failed", "reason": "ValueError: <b>no</b>", "process": process}
     (folder / "status.json").write_text(json.dumps(status))
@@ -120,7 +123,7 @@ def test_a_failed_run_says_why_first(tmp_path: Path) -> None:
 def test_a_run_without_a_market_has_no_market_figures(tmp_path: Path) -> None:
     page = page_of(market_folder(tmp_path, config={"economy": {"kind": "off"}}))
     assert "This run has none: economy=off" in page.text
-    assert len(page.all("svg")) == 10
+    assert len(page.all("svg")) == 13
 
 
 def test_an_economy_that_measures_nothing_says_so(tmp_path: Path) -> None:
@@ -130,8 +133,10 @@ def test_an_economy_that_measures_nothing_says_so(tmp_path: Path) -> None:
         names = ("market/credit", "market/holdout")
         kept.append(json.dumps({k: v for k, v in json.loads(line).items() if not k.startswith(names)}))
     (folder / "metrics.jsonl").write_text("\n".join(kept) + "\n")
-    missing = dict(absences(page_of(folder)))
-    assert missing == {
+    run, history = read_outline(RunFolder.open(folder)), RunHistory.read(folder / "metrics.jsonl")
+    pictures = market_pictures(run, history)
+    assert sum(picture.svg is not None for picture in pictures) == 5
+    assert {picture.title: picture.missing for picture in pictures if picture.svg is None} == {
         "What the market is worth": "economy v21 does not measure its own worth (calibrated does), or not yet",
         "Capital against credit": "economy v21 measures no credit (the calibrated one does)",
     }

@@ -1,0 +1,76 @@
+"""A quantity of every arm over a budget: tokens, FLOPs or time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.plots.direct_labels import EndLabel, label_ends
+from analysis.plots.style import HALF, INK, Array, count_axis, log_axis, name_axes, panel
+
+LOSS_BUDGETS = (
+    "Held-out loss of every arm, mean of its seeds (band: least to greatest): above one place of the axis, the lower "
+    "line made more of the same budget."
+)
+BALANCE = (
+    "MaxVio of training windows, mean of layers and seeds (band: least to greatest seed): lower is better balanced; "
+    "below the dashed line it is counting noise."
+)
+POINTS = 200
+EARLY = 0.12  # of the budget: what is higher than the curves were then is out of sight
+Curve = tuple[Array, Array]
+
+
+def arm_curves(
+    curves: Mapping[str, Sequence[Curve]],
+    colours: Mapping[str, str],
+    x: str,
+    y: str,
+    *,
+    log: bool = False,
+    floor: float = np.nan,
+    width: float = HALF,
+) -> Figure:
+    """curves: arm -> (places [N], values [N]) of each seed, places rising. `floor` is drawn as a dashed line."""
+    figure, axis = panel(width, 3.3)
+    ends, drawn, early = [], [], []
+    for arm, seeds in curves.items():
+        grid, values = on_one_grid(seeds)
+        if not len(grid):
+            continue
+        mean = values.mean(axis=0)
+        axis.fill_between(grid, values.min(axis=0), values.max(axis=0), color=colours[arm], alpha=0.15, linewidth=0)
+        axis.plot(grid, mean, color=colours[arm], linewidth=1.5)
+        ends.append(EndLabel(arm, float(mean[-1]), colours[arm]))
+        drawn.append(values.ravel())
+        early.append(float(np.interp(EARLY * grid[-1], grid, mean)))
+    every = np.concatenate(drawn or [np.empty(0)])
+    if np.isfinite(floor):
+        axis.axhline(floor, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        every = np.append(every, floor)
+    if log:
+        log_axis(axis, every)
+    elif every.size and np.isfinite(max(early)):
+        low = float(np.nanmin(every))
+        axis.set_ylim(low - 0.04 * (max(early) - low), max(early) + 0.02 * (max(early) - low) or None)
+    count_axis(axis)
+    axis.set_xlim(left=0)
+    axis.margins(x=0)
+    name_axes(axis, x, y)
+    label_ends(axis, ends)
+    return figure
+
+
+def on_one_grid(seeds: Sequence[Curve]) -> tuple[Array, Array]:
+    """(places [P], values [S,P]) between the latest beginning and the earliest end of the seeds, linearly interpolated.
+
+    Empty without a seed that has two places.
+    """
+    known = [(x[np.isfinite(x + y)], y[np.isfinite(x + y)]) for x, y in seeds]
+    known = [(x, y) for x, y in known if len(x) > 1]
+    if not known or (low := max(x[0] for x, _ in known)) >= (high := min(x[-1] for x, _ in known)):
+        return np.empty(0), np.empty((0, 0))
+    grid = np.linspace(low, high, POINTS)
+    return grid, np.stack([np.interp(grid, x, y) for x, y in known])

@@ -1,0 +1,58 @@
+"""How soon routers settle: each evaluation's winners against the last ones and against the ones before."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from analysis.plots.direct_labels import EndLabel, label_ends
+from analysis.plots.layer_names import layer_names, some_layers
+from analysis.plots.style import INK, SMALL, Array, count_axis, name_axes, panel
+
+SATURATION = (
+    "Share of a token's winners that are already those of the last evaluation, a line per layer (dark: near the "
+    "embedding): the sooner it rises from chance (dashed), the sooner the router has made up its mind."
+)
+CHURN = (
+    "Share of a token's winners that changed since the evaluation before, a line per layer: it falls as they settle; "
+    "dashed is what a router that forgets everything would show."
+)
+DEPTHS = "viridis"
+
+
+def saturation_over_time(tokens: Array, saturation: Array, chance: float) -> Figure:
+    """tokens [S], saturation [S,L] in 0..1, chance k/E."""
+    return _by_layer(tokens, saturation, chance, "winners as at the end", label_at=max(0, len(tokens) // 2 - 1))
+
+
+def churn_over_time(tokens: Array, churn: Array, chance: float) -> Figure:
+    """tokens [S-1] at the later evaluation, churn [S-1,L], chance 1 - k/E."""
+    return _by_layer(tokens, churn, chance, "winners changed", label_at=None)
+
+
+def _by_layer(tokens: Array, values: Array, chance: float, label: str, label_at: int | None) -> Figure:
+    """Lines that all end at 1 have no ends to be named at: `label_at` names them at that evaluation instead."""
+    figure, axis = panel()
+    n_layer = values.shape[1]
+    shades = matplotlib.colormaps[DEPTHS](np.linspace(0, 0.85, n_layer))
+    colours = [matplotlib.colors.to_hex(shade) for shade in shades]
+    for layer in range(n_layer):
+        axis.plot(tokens, values[:, layer], "o-", color=colours[layer], markersize=2.5, linewidth=1.3)
+    axis.axhline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    side = {"transform": axis.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+    axis.text(0.99, chance, "chance", fontsize=SMALL, color=INK, **side)  # type: ignore[arg-type]
+    axis.set_ylim(0, 1.02)
+    axis.set_xlim(left=0)
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    count_axis(axis)
+    name_axes(axis, "tokens seen", label)
+    names, shown = layer_names(n_layer), some_layers(n_layer)
+    if label_at is None:
+        label_ends(axis, [EndLabel(names[layer], float(values[-1, layer]), colours[layer]) for layer in shown])
+    else:
+        for layer in shown:
+            place = (float(tokens[label_at]), float(values[label_at, layer]))
+            axis.annotate(names[layer], place, (4, -9), textcoords="offset points", fontsize=SMALL, color=INK)
+    return figure
