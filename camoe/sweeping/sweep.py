@@ -21,6 +21,7 @@ from camoe.config.run import RunConfig, SeedsConfig
 from camoe.config.signature import signature
 from camoe.sweeping.arms import expand
 from camoe.sweeping.plan import PlannedArm, SweepPlan, sweep_folder
+from camoe.sweeping.registered_analysis import check_analysis
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def plan_sweep(
     first = composed[0].config
     if first.job.name == "train":
         _refuse_same_runs(planned)
+        check_analysis(first.analysis, {*arms, *(arm.arm for arm in planned)})
     name = first.sweep or _name_of_unnamed(planned)
     folder = sweep_folder(first.output_dir, name)
     plan = SweepPlan(
