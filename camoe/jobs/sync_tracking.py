@@ -13,25 +13,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from camoe.config import ConfigError, RunConfig
 from camoe.config.command_record import CommandRecord
 from camoe.jobs.foreign_settings import refuse_foreign
+from camoe.sweeping.plan import SweepPlan, sweep_folder
 from camoe.tracking.mlflow_store import how_to_look, prepare_environment, tracking_uri
-from camoe.tracking.run_folder import RunFolder
-from camoe.tracking.run_listing import run_folders
+from camoe.tracking.run_folder import REQUIRED, RunFolder
+from camoe.tracking.run_index import RunIndex
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.store_completion import Completion, LeftAlone, StoreAway, StoreCompletion, first_line
 
-OWN_SETTINGS = ("job", "output_dir", "tracking.uri", "tracking.experiment")
+OWN_SETTINGS = ("job", "output_dir", "sweep", "tracking.uri", "tracking.experiment")
 INCOMPLETE = 1  # exit code when something could not be sent
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
-    """Complete the store of job.run, else of every run below output_dir; exits with 1 when something stays missing.
+    """Complete the store of job.run, else of the runs of sweep, else of every run in output_dir.
 
-    Runs that are still running are left alone. Refuses settings that the runs have themselves.
+    Runs that are still running are left alone. Refuses settings that the runs have themselves. Exits with 1 when
+    something could not be sent.
     """
     refuse_foreign(command.overrides, OWN_SETTINGS, "job: sync_tracking sends each run with")
     uri = tracking_uri(config.tracking) if config.tracking.uri else None
     experiment = config.tracking.experiment if "tracking.experiment" in _named(command) else None
-    folders = [RunFolder.open(config.job.run)] if config.job.run else run_folders(config.output_dir)
+    folders = _folders(config)
     prepare_environment()
     report = Report(Console(soft_wrap=True), StoreCompletion(uri, experiment))
     try:
@@ -41,6 +43,23 @@ def run(config: RunConfig, command: CommandRecord) -> None:
         report.close(len(folders))
     if report.runs["not sent"]:
         sys.exit(INCOMPLETE)
+
+
+def _folders(config: RunConfig) -> list[RunFolder]:
+    """Oldest first; ConfigError when there is none. What a kill left half made is no run folder."""
+    if config.job.run:
+        return [RunFolder.open(config.job.run)]
+    index = RunIndex(config.output_dir)
+    if config.sweep:
+        plan = SweepPlan.load(sweep_folder(config.output_dir, config.sweep))
+        paths = sorted({path for arm in plan.arms for path in index.signed(arm.signature)})
+        where = f"sweep: no run of {config.sweep} has begun"
+    else:
+        paths, where = index.everything(), "output_dir: no run folders"
+    folders = [RunFolder(path) for path in paths if all((path / name).is_file() for name in REQUIRED)]
+    if not folders:
+        raise ConfigError(f"{where} in {config.output_dir}; runs are in output_dir/<date>/<run>")
+    return folders
 
 
 def _named(command: CommandRecord) -> list[str]:

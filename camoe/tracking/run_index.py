@@ -1,4 +1,4 @@
-"""Finding runs by their signature, which is in the name of their folders: one look at the names, no file is read."""
+"""Finding runs by the names of their folders, which tell when they began and their signature: no file is read."""
 
 from __future__ import annotations
 
@@ -29,3 +29,7 @@ class RunIndex:
         """Folders whose name ends in this signature, made at or after `since` (to the second)."""
         earliest = since.strftime("%Y-%m-%d %H-%M-%S") if since else ""
         return [path for day, time, _, path in self._found.get(signature, []) if f"{day} {time}" >= earliest]
+
+    def everything(self) -> list[Path]:
+        """The folders of all runs, oldest first."""
+        return [path for *_, path in sorted(run for runs in self._found.values() for run in runs)]

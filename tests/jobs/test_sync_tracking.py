@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from camoe.config.tracking import TrackingConfig
+from camoe.sweeping.plan import PlannedArm, SweepPlan, sweep_folder
 from camoe.tracking.metrics_log import read_metrics
 from camoe.tracking.mlflow_store import open_experiment
 from camoe.tracking.process_identity import ProcessIdentity
@@ -28,11 +29,16 @@ AWAY = "http://127.0.0.1:9"
 
 
 def ended_run(
-    tmp_path: Path, uri: str | None, state: State = "finished", reason: str = "", steps: int = 3
+    tmp_path: Path,
+    uri: str | None,
+    state: State = "finished",
+    reason: str = "",
+    steps: int = 3,
+    signature: str = "0123456789",
 ) -> RunFolder:
-    """A run that logged three records: into the store, or into none when there is no uri."""
+    """A run that logged a record a step: into the store, or into none when there is no uri."""
     config = {**CONFIG, "tracking": {"uri": uri, "mlflow": uri is not None}}
-    folder = RunFolder.create(tmp_path / "outputs", "run", "0123abcd", config=config)
+    folder = RunFolder.create(tmp_path / "outputs", "run", signature, config=config)
     tracker = Tracker.open(folder, TrackingConfig(mlflow=uri is not None, uri=uri))
     tracker.start()
     for step in range(1, steps + 1):
@@ -139,7 +145,7 @@ def test_a_copied_run_that_goes_on_stays_with_its_own_store(tmp_path: Path, stor
 
 
 def test_running_folders_deleted_runs_and_profiles_are_left_alone(tmp_path: Path, store: str) -> None:
-    running = RunFolder.create(tmp_path / "outputs", "running", "a", config=CONFIG)
+    running = RunFolder.create(tmp_path / "outputs", "running", "a" * 10, config=CONFIG)
     with pytest.raises(LeftAlone, match=rf"running as process {os.getpid()} on "):
         completed(running, store)
     elsewhere = ended_run(tmp_path, None)
@@ -215,7 +221,7 @@ def sync(cwd: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_what_it_did_to_each_run(tmp_path: Path, store: str) -> None:
     ended_run(tmp_path, store)
     ended_run(tmp_path, None)
-    RunFolder.create(tmp_path / "outputs", "running", "a", config=CONFIG)
+    RunFolder.create(tmp_path / "outputs", "running", "a" * 10, config=CONFIG)
     (tmp_path / "outputs" / "2000-01-01" / "half-made").mkdir(parents=True)
     first = sync(tmp_path, f"tracking.uri={store}")
     assert (first.returncode, first.stderr) == (0, "")
@@ -230,6 +236,19 @@ def test_the_command_says_what_it_did_to_each_run(tmp_path: Path, store: str) ->
     assert look == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
     second = sync(tmp_path)
     assert second.stdout.splitlines()[-2] == "2 complete already, 1 left alone; sent: nothing"
+
+
+def test_a_sweep_is_the_runs_of_its_plan(tmp_path: Path, store: str) -> None:
+    ended_run(tmp_path, store)
+    arms = [PlannedArm(f"arm{seed}", seed, (), str(seed) * 10) for seed in (1, 2, 3)]
+    plan = SweepPlan("study", "command", "now", tuple(arms), {})
+    plan.save(sweep_folder(tmp_path / "outputs", "study"))
+    assert "sweep: no run of study has begun" in sync(tmp_path, "sweep=study").stderr
+    for arm in arms[:2]:
+        ended_run(tmp_path, None, signature=arm.signature)
+    first = sync(tmp_path, "sweep=study", f"tracking.uri={store}")
+    assert "2 completed; sent: new runs 2, records 6, files 10, statuses 2" in first.stdout
+    assert "sweep: no sweep 'stdy'; did you mean study?" in sync(tmp_path, "sweep=stdy").stderr
 
 
 def test_a_store_that_is_away_costs_one_line_and_exit_code_1(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ ENDS: tuple[tuple[State, str], ...] = (("finished", ""), ("failed", "RuntimeErro
 def log_until_stopped(number: int, output_dir: Path, uri: str) -> int:
     """One run; returns how many records MLflow lacks."""
     config = {"job": {"name": "train"}, "tracking": {"uri": uri, "experiment": "many"}, "number": number}
-    folder = RunFolder.create(output_dir, f"run{number}", "0123abcd", config=config)
+    folder = RunFolder.create(output_dir, f"run{number}", f"{number:010x}", config=config)
     tracker = Tracker.open(folder, TrackingConfig(uri=uri, experiment="many"))
     tracker.start()
     step = 0

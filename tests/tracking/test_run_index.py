@@ -26,6 +26,7 @@ def test_newest_first_whatever_the_name(tmp_path: Path) -> None:
     assert index.signed(A) == [twin, new, old]
     assert index.signed(B) == [other]
     assert index.signed("9999999999") == []
+    assert index.everything() == [old, other, new, twin]
 
 
 def test_only_those_made_since(tmp_path: Path) -> None:
