@@ -107,7 +107,7 @@ class Report:
 
     def _complete(self, folder: RunFolder, progress: Callable[[int], None]) -> None:
         try:
-            done = self.stores.complete(folder, progress)
+            done = self.stores.complete(folder, progress, _parent(folder))
         except LeftAlone as reason:
             self._count(folder, "left alone", str(reason))
         except (ConfigError, StoreAway) as problem:
@@ -117,7 +117,7 @@ class Report:
             self._count(folder, "not sent", first_line(error))
         else:
             self.looks.add(how_to_look(done.uri))
-            self.sent["new runs"] += done.is_new
+            self.sent.update({"new runs": int(done.is_new), "parents": int(done.is_adopted)})
             self.sent.update(records=done.records, files=done.files, statuses=int(done.status is not None))
             self._count(folder, *(("complete already", "") if done.is_nothing else ("completed", _what(done))))
 
@@ -130,9 +130,19 @@ class Report:
         self.console.print(line, markup=False, highlight=False)
 
 
+def _parent(folder: RunFolder) -> str | None:
+    """The MLflow run of the sweep that the run belongs to."""
+    sweep = folder.provenance().get("sweep")
+    try:
+        return SweepPlan.load(sweep_folder(folder.path.parents[1], sweep)).parent_run_id if sweep else None
+    except ConfigError:  # a run that was moved away from its sweep
+        return None
+
+
 def _what(done: Completion) -> str:
     parts = [
         "new in MLflow" if done.is_new else "",
+        "child of its sweep's run" if done.is_adopted else "",
         f"{done.records} records" if done.records else "",
         f"{done.files} files" if done.files else "",
         f"status {done.status}" if done.status else "",

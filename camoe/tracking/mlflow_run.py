@@ -133,7 +133,7 @@ def find_run(client: MlflowClient, experiment_id: str, folder: RunFolder) -> Run
     from mlflow.entities import ViewType
 
     mark = UploadMark.load(folder.mlflow_file)
-    if mark is not None and (run := _run_by_id(client, mark.run_id)):
+    if mark is not None and (run := run_by_id(client, mark.run_id)):
         return run
     key = f"tags.`{RUN_KEY}` = '{run_key(folder)}'"
     found = client.search_runs([experiment_id], key, run_view_type=ViewType.ALL)
@@ -185,7 +185,8 @@ def artifact_files(folder: RunFolder) -> Iterable[Path]:
         yield from [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
-def _run_by_id(client: MlflowClient, run_id: str) -> Run | None:
+def run_by_id(client: MlflowClient, run_id: str) -> Run | None:
+    """That run, None when the store has none of this id."""
     from mlflow.exceptions import MlflowException
 
     try:

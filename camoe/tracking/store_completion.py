@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from camoe.config import ConfigError
 from camoe.config.tracking import TrackingConfig
-from camoe.tracking.mlflow_run import REASON, MlflowRun, create_run, find_run, is_deleted
+from camoe.tracking.mlflow_run import REASON, MlflowRun, create_run, find_run, is_deleted, run_by_id
 from camoe.tracking.mlflow_store import MLFLOW_STATUS, open_experiment, repair_dead_runs, tracking_uri
 from camoe.tracking.provenance import without_passwords
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import RunStatus
+from camoe.tracking.sweep_parent import PARENT_TAG
 from camoe.tracking.upload_mark import UploadMark
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Completion:
 
     uri: str
     is_new: bool
+    is_adopted: bool  # by the run of its sweep
     records: int
     files: int
     status: str | None
@@ -48,7 +50,7 @@ class Completion:
     @property
     def is_nothing(self) -> bool:
         """Whether the store had it all."""
-        return not (self.is_new or self.records or self.files or self.status)
+        return not (self.is_new or self.is_adopted or self.records or self.files or self.status)
 
 
 class StoreCompletion:
@@ -59,8 +61,10 @@ class StoreCompletion:
         self._open: dict[tuple[str, str], tuple[MlflowClient, str]] = {}
         self._away: dict[str, StoreAway] = {}
 
-    def complete(self, folder: RunFolder, progress: Callable[[int], None]) -> Completion:
+    def complete(self, folder: RunFolder, progress: Callable[[int], None], parent: str | None = None) -> Completion:
         """Send what is missing; `progress` hears how many bytes of metrics.jsonl the store has.
+
+        `parent` is the id of its sweep's run; it counts only in the store that has that run.
 
         Raises LeftAlone for a folder that is not to be sent now, StoreAway for a store that is away, ConfigError for
         one that cannot work, and whatever else MLflow raises. After any of these it can be repeated.
@@ -71,11 +75,13 @@ class StoreCompletion:
         except ConfigError as busy:  # taken since
             raise LeftAlone(str(busy).partition(": ")[2]) from busy
         try:
-            return self._complete(folder, status, progress)
+            return self._complete(folder, status, progress, parent)
         finally:
             folder.unlock()
 
-    def _complete(self, folder: RunFolder, status: RunStatus, progress: Callable[[int], None]) -> Completion:
+    def _complete(
+        self, folder: RunFolder, status: RunStatus, progress: Callable[[int], None], parent: str | None
+    ) -> Completion:
         settings = folder.config().get("tracking", {})
         uri = self._uri or self._own_uri(folder, settings)
         client, experiment_id = self._store(uri, self._experiment or settings.get("experiment", "camoe"))
@@ -84,6 +90,7 @@ class StoreCompletion:
             raise LeftAlone(f"its run {found.info.run_id} was deleted in MLflow; restore it there first")
         there = found or create_run(client, experiment_id, folder, status.process)
         run = MlflowRun(folder, uri, client, there, bool(settings.get("every_series")))
+        adopted = _adopt(client, there, parent)
         records = run.unsent()
         for sent_bytes in run.send_records():
             progress(sent_bytes)
@@ -91,7 +98,7 @@ class StoreCompletion:
         files = run.send_artifacts()
         if status.mlflow_missing:
             folder.write_status(replace(status, mlflow_missing=0))
-        return Completion(uri, found is None, records, files, repaired)
+        return Completion(uri, found is None, adopted, records, files, repaired)
 
     @staticmethod
     def _own_uri(folder: RunFolder, settings: dict[str, Any]) -> str:
@@ -135,6 +142,13 @@ def first_line(error: BaseException) -> str:
     """What an exception says, short and without passwords."""
     text = str(error).strip()
     return without_passwords(text.splitlines()[0][:200] if text else type(error).__name__)
+
+
+def _adopt(client: MlflowClient, there: Run, parent: str | None) -> bool:
+    if parent is None or PARENT_TAG in there.data.tags or run_by_id(client, parent) is None:
+        return False
+    client.set_tag(there.info.run_id, PARENT_TAG, parent)
+    return True
 
 
 def _put_status_right(run: MlflowRun, there: Run, status: RunStatus) -> str | None:

@@ -35,10 +35,11 @@ def ended_run(
     reason: str = "",
     steps: int = 3,
     signature: str = "0123456789",
+    **provenance: str,
 ) -> RunFolder:
     """A run that logged a record a step: into the store, or into none when there is no uri."""
     config = {**CONFIG, "tracking": {"uri": uri, "mlflow": uri is not None}}
-    folder = RunFolder.create(tmp_path / "outputs", "run", signature, config=config)
+    folder = RunFolder.create(tmp_path / "outputs", "run", signature, config=config, provenance=provenance)
     tracker = Tracker.open(folder, TrackingConfig(mlflow=uri is not None, uri=uri))
     tracker.start()
     for step in range(1, steps + 1):
@@ -190,6 +191,19 @@ def test_a_store_that_is_away_is_tried_once_for_all_its_runs(tmp_path: Path, mon
     assert calls == ["http://anna:secret@far camoe"]
 
 
+def test_a_run_of_a_sweep_becomes_a_child_where_its_parent_is(tmp_path: Path, store: str, migrated_store: Path) -> None:
+    shutil.copy(migrated_store, tmp_path / "other.db")
+    client, experiment = open_experiment(store, "camoe")
+    parent = client.create_run(experiment, run_name="sweep").info.run_id
+    folder = ended_run(tmp_path, None)
+    adopted = [StoreCompletion(store).complete(folder, lambda _: None, parent).is_adopted for _ in range(2)]
+    assert adopted == [True, False]
+    child = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert [run.info.run_name for run in child] == [folder.path.name]
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    assert not StoreCompletion(other).complete(folder, lambda _: None, parent).is_adopted
+
+
 def test_interrupted_between_two_batches_it_goes_on_where_it_was(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,16 +252,19 @@ def test_the_command_says_what_it_did_to_each_run(tmp_path: Path, store: str) ->
     assert second.stdout.splitlines()[-2] == "2 complete already, 1 left alone; sent: nothing"
 
 
-def test_a_sweep_is_the_runs_of_its_plan(tmp_path: Path, store: str) -> None:
+def test_a_sweep_is_the_runs_of_its_plan_and_they_are_children_of_its_run(tmp_path: Path, store: str) -> None:
     ended_run(tmp_path, store)
+    client, experiment = open_experiment(store, "camoe")
+    parent = client.create_run(experiment, run_name="study").info.run_id
     arms = [PlannedArm(f"arm{seed}", seed, (), str(seed) * 10) for seed in (1, 2, 3)]
-    plan = SweepPlan("study", "command", "now", tuple(arms), {})
+    plan = SweepPlan("study", "command", "now", tuple(arms), {}, parent)
     plan.save(sweep_folder(tmp_path / "outputs", "study"))
     assert "sweep: no run of study has begun" in sync(tmp_path, "sweep=study").stderr
     for arm in arms[:2]:
-        ended_run(tmp_path, None, signature=arm.signature)
-    first = sync(tmp_path, "sweep=study", f"tracking.uri={store}")
-    assert "2 completed; sent: new runs 2, records 6, files 10, statuses 2" in first.stdout
+        ended_run(tmp_path, None, signature=arm.signature, sweep="study")
+    done = sync(tmp_path, "sweep=study", f"tracking.uri={store}")
+    assert "2 completed; sent: new runs 2, parents 2, records 6, files 10, statuses 2" in done.stdout
+    assert len(client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")) == 2
     assert "sweep: no sweep 'stdy'; did you mean study?" in sync(tmp_path, "sweep=stdy").stderr
 
 
