@@ -5,17 +5,18 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from camoe.config import ConfigError
 from camoe.config.refusal import out_of_range
+from camoe.config.slurm import SlurmConfig
 
 if TYPE_CHECKING:
     from camoe.sweeping.run_sweep import Launch
@@ -49,6 +50,23 @@ class LocalLauncher(ArmLauncher):
         from camoe.sweeping.local_launcher import launch_locally
 
         return lambda folder, jobs, report: launch_locally(folder, jobs, self.n_jobs, report)
+
+
+class SlurmLauncher(ArmLauncher):
+    """hydra/launcher=slurm."""
+
+    def __init__(self, **settings: Any) -> None:
+        plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(settings), resolve=True))
+        self.settings = SlurmConfig(**plain)
+
+    def launch_arms(self) -> Launch:
+        """The cluster that SLURM's commands on this machine belong to."""
+        self.settings.check()
+        from camoe.sweeping.slurm_array import require_slurm
+        from camoe.sweeping.slurm_launcher import launch_on_slurm
+
+        require_slurm()
+        return lambda folder, jobs, report: launch_on_slurm(folder, jobs, self.settings, report)
 
 
 class ArmsSweeper(Sweeper):

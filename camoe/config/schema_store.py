@@ -10,6 +10,7 @@ from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import EconomyConfig, V18Config, V21Config
 from camoe.config.run import RunConfig
 from camoe.config.search_path import SweepFolder, SweepFolderOnSearchPath
+from camoe.config.slurm import SlurmConfig
 from camoe.config.sweep import LAUNCHERS, SWEEPERS
 
 ECONOMY_SCHEMAS: dict[str, type[EconomyConfig]] = {
@@ -26,7 +27,7 @@ def register_with_hydra() -> None:
     store.store(name="run_config", node=RunConfig, provider="camoe")
     for kind, schema in ECONOMY_SCHEMAS.items():
         store.store(group="economy", name=f"_{kind}", node=schema, provider="camoe")
-    for group, schemas in (("hydra/sweeper", SWEEPERS), ("hydra/launcher", LAUNCHERS)):
+    for group, schemas in (("hydra/sweeper", SWEEPERS), ("hydra/launcher", {**LAUNCHERS, "slurm": SlurmConfig})):
         for name, plugin in schemas.items():
             store.store(group=group, name=name, node=plugin, provider="camoe")
     Plugins.instance().register(SweepFolder)

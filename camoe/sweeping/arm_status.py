@@ -8,9 +8,10 @@ from typing import Literal
 
 from camoe.config import ConfigError
 from camoe.sweeping.job_log import Job, JobLog
-from camoe.sweeping.job_result import job_end, killed_by
+from camoe.sweeping.job_result import is_waiting, job_end
 from camoe.sweeping.plan import PlannedArm, SweepPlan
 from camoe.sweeping.run_progress import RunProgress, run_progress
+from camoe.sweeping.slurm_queue import SlurmQueue
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_index import RunIndex
 from camoe.tracking.run_status import RunStatus
@@ -32,8 +33,8 @@ class ArmStatus:
 def sweep_status(folder: Path, plan: SweepPlan) -> list[ArmStatus]:
     """Every run of a sweep, in the order of its plan; the sweep's folder lies in the output folder of its runs."""
     index, jobs = RunIndex(folder.parents[1]), JobLog(folder).newest()
-    metric = str(plan.analysis["primary_metric"])
-    return [_status(arm, index, jobs.get(arm.signature), folder, metric) for arm in plan.arms]
+    metric, queue = str(plan.analysis["primary_metric"]), SlurmQueue()
+    return [_status(arm, index, jobs.get(arm.signature), folder, metric, queue) for arm in plan.arms]
 
 
 def arm_status(planned: PlannedArm, folder: Path, plan: SweepPlan) -> ArmStatus:
@@ -41,25 +42,32 @@ def arm_status(planned: PlannedArm, folder: Path, plan: SweepPlan) -> ArmStatus:
     return sweep_status(folder, replace(plan, arms=(planned,)))[0]
 
 
-def _status(arm: PlannedArm, index: RunIndex, job: Job | None, sweep_folder: Path, metric: str) -> ArmStatus:
-    """The folder's word, unless a job was started after it was given."""
+def _status(
+    arm: PlannedArm, index: RunIndex, job: Job | None, sweep_folder: Path, metric: str, queue: SlurmQueue
+) -> ArmStatus:
+    """The folder's word, unless a job was started after it was given or knows better how it ended."""
     found = _folder_of(arm, index)
     if found is None or (job is not None and job.launched > _said_at(found[0])):
-        return _by_job(arm, job, sweep_folder)
+        return _by_job(arm, job, sweep_folder, queue)
     run, status = found
-    reason = status.reason if status.state in ("failed", "killed") else ""
-    if status.state == "killed" and job is not None and (job.exit_code or 0) < 0:
-        reason = killed_by(job.exit_code or 0)
-    return ArmStatus(arm, status.state, run.path, run_progress(run, metric), " ".join(reason.split("\n")[:1]))
+    state: ArmState = status.state
+    reason = status.reason if state in ("failed", "killed") else ""
+    if state in ("running", "killed") and job is not None:
+        end = job_end(sweep_folder, job, queue)
+        if end is not None and end.state == "killed":
+            state, reason = "killed", end.reason
+        elif end is None and is_waiting(job, queue):
+            state, reason = "waiting", ""
+    return ArmStatus(arm, state, run.path, run_progress(run, metric), " ".join(reason.split("\n")[:1]))
 
 
-def _by_job(arm: PlannedArm, job: Job | None, sweep_folder: Path) -> ArmStatus:
+def _by_job(arm: PlannedArm, job: Job | None, sweep_folder: Path, queue: SlurmQueue) -> ArmStatus:
     if job is None:
         return ArmStatus(arm, "waiting")
-    end = job_end(sweep_folder, job)
-    if end is None:
-        return ArmStatus(arm, "starting")
-    return ArmStatus(arm, end.state, error=end.reason)
+    end = job_end(sweep_folder, job, queue)
+    if end is not None:
+        return ArmStatus(arm, end.state, error=end.reason)
+    return ArmStatus(arm, "waiting" if is_waiting(job, queue) else "starting")
 
 
 def _folder_of(arm: PlannedArm, index: RunIndex) -> tuple[RunFolder, RunStatus] | None:

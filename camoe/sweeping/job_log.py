@@ -15,13 +15,17 @@ JOBS = "jobs"  # folder of the launcher's own files
 
 @dataclass(frozen=True)
 class Job:
-    """One start of one run. `process` is known for jobs of this host, `exit_code` once it has ended there."""
+    """One start of one run. `process` is known for jobs of this host, `exit_code` once it has ended there.
+
+    Jobs without a process are SLURM's; `state` is its word for one that has ended.
+    """
 
     signature: str
     job_id: str
     launched: float  # seconds since 1970
     process: ProcessIdentity | None = None
     exit_code: int | None = None
+    state: str | None = None
 
 
 class JobLog:
@@ -36,9 +40,9 @@ class JobLog:
         self._append({**asdict(job), "event": "started"})
         return job
 
-    def ended(self, job_id: str, exit_code: int) -> None:
-        """Record the end of a job's process; a signal's number is negative."""
-        self._append({"event": "ended", "job_id": job_id, "exit_code": exit_code})
+    def ended(self, job_id: str, exit_code: int | None = None, state: str | None = None) -> None:
+        """Record the end of a job: of its process, where a signal's number is negative, or what SLURM calls it."""
+        self._append({"event": "ended", "job_id": job_id, "exit_code": exit_code, "state": state})
 
     def newest(self) -> dict[str, Job]:
         """The last job of each run, by the run's signature."""
@@ -49,7 +53,7 @@ class JobLog:
                 process = ProcessIdentity(**entry.pop("process")) if entry["process"] else None
                 jobs[entry["job_id"]] = Job(**{**entry, "process": process})
             else:
-                jobs[entry["job_id"]] = replace(jobs[entry["job_id"]], exit_code=entry["exit_code"])
+                jobs[entry["job_id"]] = replace(jobs[entry["job_id"]], **entry)
         return {job.signature: job for job in jobs.values()}
 
     def _append(self, entry: dict[str, object]) -> None:

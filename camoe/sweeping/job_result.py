@@ -8,24 +8,40 @@ from pathlib import Path
 
 from camoe.sweeping.arm_task import ArmEnd
 from camoe.sweeping.job_log import JOBS, Job
+from camoe.sweeping.slurm_queue import SlurmQueue
+from camoe.tracking.shown_path import shown_path
 
 FRAME = '  File "'
 
 
-def job_end(sweep_folder: Path, job: Job) -> ArmEnd | None:
+def job_end(sweep_folder: Path, job: Job, queue: SlurmQueue) -> ArmEnd | None:
     """How the job ended; None while it goes on, or as long as nobody on this host can know."""
-    from submitit.core.utils import JobPaths
-
-    result = JobPaths(sweep_folder / JOBS, job.job_id, task_id=0).result_pickle
-    if result.exists():
-        with result.open("rb") as file:
-            kind, value = pickle.load(file)
-        return value if kind == "success" else ArmEnd("failed", exception_line(value))
+    ends = [_read(path) for path in _results(sweep_folder, job)]
+    if ends:
+        return next((end for end in ends if end.state == "failed"), ends[0])
     if job.exit_code is not None:
         return _without_result(job.exit_code)
-    if job.process is not None and job.process.is_dead:
-        return ArmEnd("killed", f"{job.process} vanished")
-    return None
+    if job.process is not None:
+        return ArmEnd("killed", f"{job.process} vanished") if job.process.is_dead else None
+    if job.state is None and not queue.is_over(job.job_id):
+        return None
+    log = shown_path(sweep_folder / JOBS / f"{job.job_id}_0_log.out")
+    return ArmEnd("killed", f"no result, SLURM says {job.state or queue.state(job.job_id)}; log {log}")
+
+
+def is_waiting(job: Job, queue: SlurmQueue) -> bool:
+    """Whether the job has yet to start, for the first time or again."""
+    return job.process is None and job.state is None and queue.is_waiting(job.job_id)
+
+
+def _results(sweep_folder: Path, job: Job) -> list[Path]:
+    """What submitit wrote, one file for each process of the job that came to an end of its own."""
+    return sorted((sweep_folder / JOBS).glob(f"{job.job_id}_*_result.pkl"))
+
+
+def _read(result: Path) -> ArmEnd:
+    kind, value = pickle.loads(result.read_bytes())
+    return value if kind == "success" else ArmEnd("failed", exception_line(value))
 
 
 def exception_line(trace: str) -> str:

@@ -59,7 +59,7 @@ def run_sweep(sweep: Sweep, launch: Launch, task: Task) -> None:
             parent.finish(state, stopped.name if stopped else counts(runs), [sweep.folder / PLAN, sweep.folder / TABLE])
     if stopped is not None:
         sys.exit(INTERRUPTED + stopped)
-    if any(run.state != "finished" for run in runs):
+    if any(run.state in ("failed", "killed") for run in runs):
         sys.exit(1)
 
 

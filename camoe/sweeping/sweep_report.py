@@ -40,12 +40,17 @@ class SweepReport:
         """A job has begun, or waits in a queue."""
         self._started += 1
         self._log.started(job.planned.signature, job_id, process)
-        self._say(job.planned, f"started, {self._started} of {self._total}, job {job_id}")
+        begun = "queued" if process is None else "started"
+        self._say(job.planned, f"{begun}, {self._started} of {self._total}, job {job_id}")
 
-    def ended(self, job: ArmJob, job_id: str, exit_code: int) -> None:
-        """A job's process has ended; what that means for its run is looked up."""
-        self._log.ended(job_id, exit_code)
+    def ended(self, job: ArmJob, job_id: str, exit_code: int | None = None, state: str | None = None) -> None:
+        """A job has ended; what that means for its run is looked up."""
+        self._log.ended(job_id, exit_code, state)
         self._say(job.planned, _outcome(arm_status(job.planned, self._folder, self._plan), self._plan))
+
+    def note(self, line: str) -> None:
+        """Something about all jobs."""
+        self._console.print(line, markup=False, soft_wrap=True)
 
     def stopping(self, running: int, waiting: int) -> None:
         """A signal came; said at once, for jobs take a while to save themselves."""

@@ -121,6 +121,10 @@ class Cluster:
             return self.run(*command)
         return ""
 
+    def queue_state(self, job: str) -> str:
+        """Such as RUNNING."""
+        return self.run("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
+
     def _write_configuration(self) -> None:
         port = _free_ports(NODES + 1)
         text = CONFIGURATION.format(

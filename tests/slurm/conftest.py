@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.jobs.command import text_file
 from tests.slurm.cluster import Cluster, install, why_not
+from tests.slurm.command import LONG, Launcher
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,3 +34,13 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def endless(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
+    """An arm that no time limit is enough for. It may be requeued once; that takes SLURM two minutes to play out."""
+    cwd = tmp_path_factory.mktemp("endless")
+    limits = ["timeout_min=1", "signal_delay_s=10", "max_requeues=1"]
+    own = [*(f"hydra.launcher.{limit}" for limit in limits), f"data.path={text_file(cwd)}"]
+    settings = [*LONG, "phase.schedule.normal.steps=1000000"]
+    return Launcher(cluster, cwd, "endless", {"endless": ["seed=1"]}, *settings, *own)
