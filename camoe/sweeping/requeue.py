@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import cast
 
-from camoe.sweeping.slurm_queue import states
+from camoe.sweeping.slurm_queue import SlurmQueue
 
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM)  # submitit asks SLURM for the first; the second comes where that is ignored
 EXITED = 75  # "try again later"; SLURM ends the job anyway
@@ -74,5 +74,10 @@ def requeue_on_signals() -> None:
 
 def still_running() -> bool:
     """Whether SLURM goes on with this job: it says COMPLETING once it was cancelled or requeued."""
-    found = states(os.environ["SLURM_JOB_ID"])
-    return found is None or "RUNNING" in found.values()
+    return SlurmQueue().state(own_job_id()) in (None, "RUNNING")
+
+
+def own_job_id() -> str:
+    """The id of the job that we run in. SLURM_JOB_ID of an array's last element is the number of the whole array."""
+    array, element = (os.environ.get(f"SLURM_ARRAY_{what}_ID") for what in ("JOB", "TASK"))
+    return f"{array}_{element}" if array else os.environ["SLURM_JOB_ID"]

@@ -108,6 +108,11 @@ def provenance(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "provenance.json").read_text())
 
 
+def process_of(folder: Path) -> int:
+    """The process that a run belongs to."""
+    return int(json.loads((folder / "status.json").read_text())["process"]["pid"])
+
+
 def state(folder: Path) -> str:
     """What a run says of itself."""
     return json.loads((folder / "status.json").read_text())["state"]

@@ -1,7 +1,9 @@
-"""Four arms as one job array: one signalled and one preempted while they train, one that raises, one that is killed."""
+"""A job array in which every arm gets a blow of its own while it trains, and what becomes of each."""
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.slurm.command import (
     TOTAL_STEPS,
     Launcher,
     mlflow_runs,
+    process_of,
     restarts,
     row,
     run_folders,
@@ -28,6 +31,7 @@ ARMS = {
     "preempted": ["seed=2"],
     "raising": ["train.base_lr=1e30"],
     "killed": ["seed=4"],
+    "cancelled": ["seed=5"],
 }
 
 
@@ -57,9 +61,10 @@ def sweep(cluster: Cluster, settings: list[str], tmp_path_factory: pytest.TempPa
     launcher = Launcher(cluster, cwd, "blows", ARMS, *tracked, *own)
     jobs, ids = launcher.jobs(), {}
     blows = {
-        "killed": lambda job: cluster.run("scancel", "--signal=KILL", job),
+        "killed": lambda _: os.kill(process_of(run_folders(cwd)["killed"]), signal.SIGKILL),
         "signalled": lambda job: cluster.run("scancel", "--signal=USR2", job),
         "preempted": lambda job: preempt(cluster, job),
+        "cancelled": lambda job: cluster.run("scancel", job),
     }
     while blows:
         arm = until(lambda: next((arm for arm in blows if is_ready(cluster, cwd, arm, jobs[arm])), None))
@@ -85,8 +90,9 @@ def test_the_final_table_says_what_became_of_every_arm(sweep: Sweep) -> None:
     assert row(table, "signalled")[2] == row(table, "preempted")[2] == "finished"
     assert row(table, "raising")[2] == "failed"
     assert row(table, "raising")[-1].startswith("TooManySkippedSteps: ")
-    assert row(table, "killed")[2] == "killed"
+    assert row(table, "killed")[2] == row(table, "cancelled")[2] == "killed"
     assert row(table, "killed")[-1].startswith("no result, SLURM says FAILED")
+    assert row(table, "cancelled")[-1].startswith("no result, SLURM says CANCELLED")
     assert [row(status(sweep.launcher), arm)[:3] for arm in ARMS] == [row(table, arm)[:3] for arm in ARMS]
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from camoe.sweeping import slurm_queue
 from camoe.sweeping.arm_task import ArmEnd
 from camoe.sweeping.job_log import JobLog
-from camoe.sweeping.job_result import exception_line, job_end
+from camoe.sweeping.job_result import exception_line, is_waiting, job_end
+from camoe.sweeping.slurm_queue import FORGOTTEN, SlurmQueue
 from camoe.tracking.process_identity import ProcessIdentity
 
 DEAD = ProcessIdentity(ProcessIdentity.current().host, 1, started=0.0)
@@ -40,11 +42,11 @@ def test_the_exception_is_its_first_line() -> None:
 def test_ends(tmp_path: Path) -> None:
     log = JobLog(tmp_path)
     job = log.started("sig", "1", ProcessIdentity.current())
-    assert job_end(tmp_path, job) is None
+    assert job_end(tmp_path, job, SlurmQueue()) is None
     result(tmp_path, "1", ("success", ArmEnd("killed", "SIGTERM")))
-    assert job_end(tmp_path, job) == ArmEnd("killed", "SIGTERM")
+    assert job_end(tmp_path, job, SlurmQueue()) == ArmEnd("killed", "SIGTERM")
     result(tmp_path, "1", ("error", TRACE))
-    assert job_end(tmp_path, job) == ArmEnd("failed", "ValueError: odd")
+    assert job_end(tmp_path, job, SlurmQueue()) == ArmEnd("failed", "ValueError: odd")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_process_that_left_no_result_is_noticed(tmp_path: Path, exit_code: int
     log = JobLog(tmp_path)
     log.started("sig", "1", ProcessIdentity.current())
     log.ended("1", exit_code)
-    end = job_end(tmp_path, log.newest()["sig"])
+    end = job_end(tmp_path, log.newest()["sig"], SlurmQueue())
     assert end is not None
     assert end.state == state
     assert said in end.reason
@@ -63,7 +65,7 @@ def test_a_process_that_left_no_result_is_noticed(tmp_path: Path, exit_code: int
 
 def test_a_process_that_nobody_waited_for_is_noticed(tmp_path: Path) -> None:
     JobLog(tmp_path).started("sig", "1", DEAD)
-    end = job_end(tmp_path, JobLog(tmp_path).newest()["sig"])
+    end = job_end(tmp_path, JobLog(tmp_path).newest()["sig"], SlurmQueue())
     assert end is not None
     assert "vanished" in end.reason
 
@@ -77,3 +79,43 @@ def test_the_newest_job_of_a_run_counts(tmp_path: Path) -> None:
     log.started("other", "3")
     assert log.newest()["sig"] == newest
     assert set(log.newest()) == {"sig", "other"}
+
+
+@pytest.mark.parametrize(("word", "waits"), [("PENDING", True), ("RUNNING", False), ("COMPLETING", False)])
+def test_a_job_of_slurm_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, waits: bool) -> None:
+    monkeypatch.setattr(slurm_queue, "states", {"7": {"7_0": "FAILED", "7_3": word}}.get)
+    job = JobLog(tmp_path).started("sig", "7_3")
+    assert job_end(tmp_path, job, SlurmQueue()) is None
+    assert is_waiting(job, SlurmQueue()) is waits
+
+
+@pytest.mark.parametrize(
+    ("found", "said"), [({"7_3": "OUT_OF_MEMORY"}, "OUT_OF_MEMORY"), ({}, FORGOTTEN), (None, None)]
+)
+def test_a_job_of_slurm_that_left_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, str] | None, said: str | None
+) -> None:
+    monkeypatch.setattr(slurm_queue, "states", {"7": found}.get)
+    end = job_end(tmp_path, JobLog(tmp_path).started("sig", "7_3"), SlurmQueue())
+    if said is None:  # SLURM is silent, which tells nothing
+        assert end is None
+    else:
+        assert end is not None
+        assert end.state == "killed"
+        assert f"no result, SLURM says {said}" in end.reason
+
+
+def test_what_slurm_said_at_the_end_is_kept(tmp_path: Path) -> None:
+    log = JobLog(tmp_path)
+    log.started("sig", "7_3")
+    log.ended("7_3", state="NODE_FAIL")
+    end = job_end(tmp_path, log.newest()["sig"], SlurmQueue())
+    assert end is not None
+    assert "NODE_FAIL" in end.reason
+
+
+def test_of_several_ranks_the_failed_one_counts(tmp_path: Path) -> None:
+    job = JobLog(tmp_path).started("sig", "7_3")
+    result(tmp_path, "7_3", ("success", ArmEnd("finished")))
+    (tmp_path / "jobs" / "7_3_1_result.pkl").write_bytes(pickle.dumps(("error", TRACE)))
+    assert job_end(tmp_path, job, SlurmQueue()) == ArmEnd("failed", "ValueError: odd")

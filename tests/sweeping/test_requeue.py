@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from camoe.sweeping import requeue
+from camoe.sweeping import slurm_queue
 from camoe.sweeping.requeue import SIGNALS, LeftToSlurm, python_with_signals_blocked, requeue_on_signals
 
 
@@ -35,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_either_signal_asks_submitit_once(
     asked: list[int], monkeypatch: pytest.MonkeyPatch, number: signal.Signals, queue: dict[str, str] | None
 ) -> None:
-    monkeypatch.setattr(requeue, "states", lambda _: queue)
+    monkeypatch.setattr(slurm_queue, "states", lambda _: queue)
     requeue_on_signals()
     with pytest.raises(LeftToSlurm):
         signal.raise_signal(number)
@@ -45,15 +45,25 @@ def test_either_signal_asks_submitit_once(
 
 
 def test_a_job_that_was_cancelled_is_not_requeued(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requeue, "states", lambda _: {"7": "COMPLETING"})
+    monkeypatch.setattr(slurm_queue, "states", lambda _: {"7": "COMPLETING"})
     requeue_on_signals()
     with pytest.raises(LeftToSlurm) as left:
         signal.raise_signal(signal.SIGTERM)
     assert (asked, left.value.code) == ([], 128 + signal.SIGTERM)
 
 
+def test_a_cancelled_element_of_an_array_looks_for_itself(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setattr(slurm_queue, "states", {"7": {"7_0": "RUNNING", "7_3": "COMPLETING"}}.get)
+    requeue_on_signals()
+    with pytest.raises(LeftToSlurm):
+        signal.raise_signal(signal.SIGTERM)
+    assert asked == []
+
+
 def test_only_the_first_rank_asks(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requeue, "states", lambda _: {"7": "RUNNING"})
+    monkeypatch.setattr(slurm_queue, "states", lambda _: {"7": "RUNNING"})
     monkeypatch.setenv("SLURM_PROCID", "1")
     requeue_on_signals()
     with pytest.raises(LeftToSlurm) as left:
