@@ -72,9 +72,9 @@ def status(launcher: Launcher) -> str:
 
 
 def row(text: str, arm: str) -> list[str]:
-    """Cells of an arm in the newest table of a text; of a cell of several lines the first."""
-    lines = [line for line in text.splitlines() if line.startswith("│") and line[1:].split("│")[0].strip() == arm]
-    return [cell.strip() for cell in lines[-1].strip("│").split("│")]
+    """Cells of an arm in the newest table of a text, without empty ones; of a cell of several lines the first."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+    return [cells for cells in rows if cells[0] == arm][-1]
 
 
 def restarts(cluster: Cluster, job: str) -> int:

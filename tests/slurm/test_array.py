@@ -128,9 +128,5 @@ def test_mlflow_has_one_run_for_each_arm_with_its_true_status(sweep: Sweep) -> N
 
     client = MlflowClient(f"sqlite:///{sweep.cwd}/mlflow.db")
     ends = {arm: client.get_run(number).info.status for arm, number in mlflow_runs(sweep.cwd).items()}
-    assert ends | {"killed": ""} == {
-        "signalled": "FINISHED",
-        "preempted": "FINISHED",
-        "raising": "FAILED",
-        "killed": "",
-    }
+    assert ends.pop("killed") != "FINISHED"  # repaired by whichever run opens the store next
+    assert ends == {"signalled": "FINISHED", "preempted": "FINISHED", "raising": "FAILED", "cancelled": "KILLED"}
