@@ -8,7 +8,7 @@ run: .venv/installed
 	$(BIN)/python run.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 check: .venv/installed
 	$(BIN)/ruff check .
