@@ -16,10 +16,14 @@ from camoe.config.refusal import ConfigError, not_an_option
 
 @dataclass(frozen=True)
 class Arm:
-    """One run that is asked for. The label names what is compared; runs of one label differ in their seeds alone."""
+    """One run of a sweep. The label names what is compared; runs of one label differ in their seeds alone.
+
+    wanted: whether the command asks for it now; it may name some arms of a sweep only.
+    """
 
     label: str
     overrides: tuple[str, ...]
+    wanted: bool = True
 
 
 def expand(
@@ -32,20 +36,21 @@ def expand(
 ) -> list[Arm]:
     """Every arm with every combination of the swept values; the arms of one combination stand together.
 
-    `params` are read like the command line, which wins over them. An override `arm=` picks from `arms`. `unnamed` is
-    the label of runs that differ in their seeds alone. Raises ConfigError.
+    `params` are read like the command line, which wins over them. An override `arm=` says which of `arms` are wanted.
+    `unnamed` is the label of runs that differ in their seeds alone. Raises ConfigError.
     """
     parser = OverridesParser.create(config_loader=loader)
     texts = [f"{key}={value}" for key, value in params.items()]
     overrides = {override.get_key_element(): override for override in parser.parse_overrides([*texts, *command_line])}
-    chosen = _chosen(arms, overrides)
-    for name, own in chosen.items():
+    wanted = _wanted(arms, overrides)
+    named = arms or {"": ()}
+    for name, own in named.items():
         _check_arm(name, parser.parse_overrides(list(own)), overrides)
     rows = [[_Part(text, override) for text in _alternatives(override)] for override in overrides.values()]
     return [
-        Arm(_label(name, combination) or unnamed, (*own, *(part.text for part in combination)))
+        Arm(_label(name, combination) or unnamed, (*own, *(part.text for part in combination)), name in wanted)
         for combination in product(*rows)
-        for name, own in chosen.items()
+        for name, own in named.items()
     ]
 
 
@@ -61,18 +66,16 @@ class _Part:
         return self.override.is_sweep_override() and self.override.key_or_group not in SEEDS
 
 
-def _chosen(arms: Mapping[str, Sequence[str]], overrides: dict[str, Override]) -> dict[str, Sequence[str]]:
-    """All arms, or those that `arm=` names, which is then used up; one arm without a name when there are none."""
-    if not arms:
-        return {"": ()}
-    choice = overrides.pop("arm", None)
+def _wanted(arms: Mapping[str, Sequence[str]], overrides: dict[str, Override]) -> set[str]:
+    """All arms, or those that `arm=` names, which is then used up."""
+    choice = overrides.pop("arm", None) if arms else None
     if choice is None:
-        return dict(arms)
+        return set(arms or [""])
     names = [text.partition("=")[2] for text in _alternatives(choice)]
     for name in names:
         if name not in arms:
             raise not_an_option("arm", name, arms, noun="arm")
-    return {name: arms[name] for name in names}
+    return set(names)
 
 
 def _check_arm(name: str, own: Sequence[Override], shared: Mapping[str, Override]) -> None:

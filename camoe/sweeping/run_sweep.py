@@ -37,7 +37,7 @@ class Launch(Protocol):
 def run_sweep(sweep: Sweep, launch: Launch, task: Task) -> None:
     """Start what is missing and show how every run stands at the end.
 
-    Exits with 1 unless all are finished, with 128 + signal when one stopped the sweep.
+    Exits with 1 when one failed or was killed, with 128 + signal when a signal stopped the sweep.
     """
     console = sweep_console()
     for line in dict.fromkeys(line for run in sweep.runs for line in run.command.warnings):
@@ -54,13 +54,18 @@ def run_sweep(sweep: Sweep, launch: Launch, task: Task) -> None:
         runs = sweep_status(sweep.folder, plan)
         _show(runs, plan, sweep.folder, console)
         if parent is not None:
-            ended = all(run.state == "finished" for run in runs)
-            state: State = "killed" if stopped else "finished" if ended else "failed"
+            state: State = "killed" if stopped else "failed" if _any_lost(runs, sweep) else "finished"
             parent.finish(state, stopped.name if stopped else counts(runs), [sweep.folder / PLAN, sweep.folder / TABLE])
     if stopped is not None:
         sys.exit(INTERRUPTED + stopped)
-    if any(run.state in ("failed", "killed") for run in runs):
+    if _any_lost(runs, sweep):
         sys.exit(1)
+
+
+def _any_lost(runs: Sequence[ArmStatus], sweep: Sweep) -> bool:
+    """Whether a run that the command asked for failed or was killed; one in a queue has done neither."""
+    wanted = {run.planned.signature for run in sweep.runs}
+    return any(run.state in ("failed", "killed") for run in runs if run.planned.signature in wanted)
 
 
 def _missing(sweep: Sweep, parent: SweepParent | None, report: SweepReport) -> list[ArmRun]:

@@ -35,7 +35,7 @@ class ArmRun:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked multirun. Nothing of it has started, and nothing is on disk."""
+    """A checked multirun. Nothing of it has started, and nothing is on disk. `runs`: those of the plan to run now."""
 
     folder: Path
     plan: SweepPlan
@@ -69,10 +69,8 @@ def plan_sweep(
         arms=tuple(planned),
         analysis=asdict(first.analysis),
     )
-    runs = [
-        _arm_run(number, arm, found, folder) for number, (arm, found) in enumerate(zip(planned, composed, strict=True))
-    ]
-    return Sweep(folder, plan, tuple(runs))
+    runs = [_arm_run(number, planned[number], found, folder) for number, found in enumerate(composed)]
+    return Sweep(folder, plan, tuple(run for run, arm in zip(runs, asked, strict=True) if arm.wanted))
 
 
 def _arm_run(number: int, planned: PlannedArm, found: ComposedArm, folder: Path) -> ArmRun:

@@ -51,7 +51,8 @@ def test_the_command_line_wins_over_the_parameters_of_the_file() -> None:
 
 def test_some_arms_can_be_picked() -> None:
     runs = expand(ARMS, {"seed": "1,2"}, ["arm=market"], unnamed="x")
-    assert labels(runs) == ["market", "market"]
+    assert labels([run for run in runs if run.wanted]) == ["market", "market"]
+    assert labels(runs) == ["gate", "market"] * 2
     assert not any(text.startswith("arm=") for run in runs for text in run.overrides)
 
 
