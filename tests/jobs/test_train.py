@@ -45,6 +45,13 @@ def test_a_run_passes_every_phase_and_ends_with_its_summary(finished: Path) -> N
     assert (folder / "samples" / "final.txt").read_text().startswith("def ")
 
 
+def test_provenance_names_what_arms_are_paired_by(finished: Path) -> None:
+    facts = json.loads((run_folder(finished) / "provenance.json").read_text())
+    assert facts["seeds"] == {"init": 0, "data": 0, "router_noise": 0}
+    assert (facts["sweep"], facts["arm"]) == (None, None)
+    assert {"rwkv_backbone", "embedding_head", "router_gate", "critic"} <= set(facts["initial_weights_by_group"])
+
+
 def test_documents_add_up_to_the_final_record(finished: Path) -> None:
     folder = run_folder(finished)
     final, documents = records(folder)[-1], pd.read_parquet(folder / "documents.parquet")
