@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
-from camoe.config.option_catalog import groups, mechanisms, options
+from camoe.config.option_catalog import REPOSITORY, first_comment, groups, mechanisms, options
 from camoe.config.run import RunConfig
 
 OPENING = """\
@@ -21,7 +21,8 @@ Examples
   python run.py                                            the tiny preset, on the Python standard library's source
   python run.py model=pilot economy=off seed=3             a published preset without its market
   python run.py -m router.top_k=1,2 seed=0,1,2             six runs
-  python run.py -m economy=calibrated economy/congestion=none,sign,pid
+  python run.py -m economy=calibrated economy/congestion=none,sign,pid hydra.launcher.n_jobs=2
+  python run.py job=status sweep=smoke                     how the runs of a sweep stand
 """
 WIDTH = 28
 
@@ -31,6 +32,7 @@ def command_help(choices: Mapping[str, str]) -> str:
     lines = [OPENING, "Groups and their options (* is chosen now)"]
     lines += _options(groups(), choices)
     lines += ["", "Mechanisms of economy=calibrated, each a group of its own", *_options(mechanisms(), choices)]
+    lines += ["", "Studies, run by -m +sweeps=NAME; the file says more", *_studies()]
     lines += ["", "Values of no group (the model preset sets some)", *_values(RunConfig, ""), "", EXAMPLES]
     return "\n".join(lines)
 
@@ -43,6 +45,11 @@ def _options(groups: Mapping[str, str], choices: Mapping[str, str]) -> list[str]
             mark = "*" if choices.get(group) == option else " "
             lines.append(f"  {mark} {option:{WIDTH - 2}} {comment}")
     return lines
+
+
+def _studies() -> list[str]:
+    files = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
+    return [f"    {path.stem:{WIDTH - 2}} {first_comment(path)}" for path in files]
 
 
 def _values(schema: type[Any], prefix: str) -> list[str]:

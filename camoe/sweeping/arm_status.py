@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -45,14 +46,19 @@ def arm_status(planned: PlannedArm, folder: Path, plan: SweepPlan) -> ArmStatus:
 def _status(
     arm: PlannedArm, index: RunIndex, job: Job | None, sweep_folder: Path, metric: str, queue: SlurmQueue
 ) -> ArmStatus:
-    """The folder's word, unless a job was started after it was given or knows better how it ended."""
-    found = _folder_of(arm, index)
+    """The folder's word, unless a job was started after it was given or knows better how it ended.
+
+    A folder that the job made comes before one that was finished already, when the command was given with force.
+    """
+    launched = None if job is None else datetime.fromtimestamp(job.launched)
+    found = _folder_of(arm, index, launched) or _folder_of(arm, index)
     if found is None or (job is not None and job.launched > _said_at(found[0])):
         return _by_job(arm, job, sweep_folder, queue)
     run, status = found
     state: ArmState = status.state
     reason = status.reason if state in ("failed", "killed") else ""
-    if state in ("running", "killed") and job is not None:
+    alive = state == "running" and status.process.is_here  # it holds the folder's lock
+    if state in ("running", "killed") and job is not None and not alive:
         end = job_end(sweep_folder, job, queue)
         if end is not None and end.state == "killed":
             state, reason = "killed", end.reason
@@ -70,10 +76,10 @@ def _by_job(arm: PlannedArm, job: Job | None, sweep_folder: Path, queue: SlurmQu
     return ArmStatus(arm, "waiting" if is_waiting(job, queue) else "starting")
 
 
-def _folder_of(arm: PlannedArm, index: RunIndex) -> tuple[RunFolder, RunStatus] | None:
-    """The finished run, else the newest one."""
+def _folder_of(arm: PlannedArm, index: RunIndex, since: datetime | None = None) -> tuple[RunFolder, RunStatus] | None:
+    """The finished run, else the newest one, of those made at or after `since`."""
     runs = []
-    for path in index.signed(arm.signature):
+    for path in index.signed(arm.signature, since):
         try:
             run = RunFolder.open(path)
             runs.append((run, run.status()))

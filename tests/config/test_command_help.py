@@ -30,4 +30,4 @@ def test_values_of_no_group() -> None:
 
 def test_examples() -> None:
     _, _, examples = TEXT.partition("Examples\n")
-    assert [line.split()[:2] for line in examples.strip().splitlines()] == [["python", "run.py"]] * 4
+    assert [line.split()[:2] for line in examples.strip().splitlines()] == [["python", "run.py"]] * 5

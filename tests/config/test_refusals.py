@@ -82,6 +82,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "-m seed=1,2 +hydra.sweeper.arms.a=['router.top_k=1,2']": ("arm a: router.top_k=1,2 is several values",),
     "-m router.top_k=1 +hydra.sweeper.arms.a=['router.top_k=2']": ("arm a sets router.top_k=2; leave it out",),
     "-m arm=bb +hydra.sweeper.arms.ba=['router.top_k=2']": ("arm: no arm 'bb'; did you mean ba?",),
+    "-m seed=1,2 hydra.launcher.n_jobs=0": ("hydra.launcher.n_jobs: 0 is not allowed; must be at least 1",),
+    "job=status": ("sweep: null with job.name status",),
+    "job=status sweep=study": ("sweep: no sweep 'study'; known in", "none"),
     "retry=always": ("retry: no option 'always' (allowed: failed, none)",),
 }
 DRIVER = Path(__file__).with_name("command_lines.py")

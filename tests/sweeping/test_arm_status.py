@@ -101,6 +101,17 @@ def test_finished_comes_before_newer(folder: Path) -> None:
     assert (status(folder).folder, status(folder).error) == (second.path, "ValueError: odd")
 
 
+def test_a_forced_run_comes_before_the_finished_one(folder: Path) -> None:
+    old = made(folder)
+    old.set_status("finished")
+    old.unlock()
+    time.sleep(0.01)
+    JobLog(folder).started(SIGNATURE, "1", ProcessIdentity.current())
+    assert (status(folder).state, status(folder).folder) == ("starting", None)
+    forced = RunFolder.create(folder.parents[1], "run", SIGNATURE, config=CONFIG)
+    assert (status(folder).state, status(folder).folder) == ("running", forced.path)
+
+
 def test_the_table_shows_what_a_row_needs(folder: Path) -> None:
     run = made(folder)
     run.set_status("failed", "ValueError: odd")
