@@ -11,8 +11,8 @@ from analysis.plots.style import COLOURS, FAINT, INK, SMALL, TEXT, WIDE, dress
 
 TITLE = "Differences from the reference"
 HOW_TO_READ = (
-    "A large dot is an arm's mean difference with its interval, a small one a pair of seeds: wholly beside 0 it "
-    "differs, wholly within the shaded margin it is equivalent, else undecided."
+    "A large dot is an arm's mean difference with its interval, a small one a pair of seeds; the margin is shaded. The "
+    "colour is the verdict, by tests of all arms together, which an interval, being of one arm, may seem to forestall."
 )
 VERDICT_COLOURS = {"better": COLOURS[2], "worse": COLOURS[1], "equivalent": COLOURS[0]}
 UNSETTLED = "#7f7f7f"

@@ -13,11 +13,10 @@ import analysis
 from analysis.__main__ import main
 from camoe.config import ConfigError
 from tests.analysis.made_runs import made_run, made_sweep
-from tests.tracking.conftest import migrated_store, store  # noqa: F401 (fixtures)
 
 
 @pytest.fixture
-def client(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:  # noqa: F811
+def client(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """An empty store with one experiment, named by the environment as a user would."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     found = MlflowClient(store)
