@@ -58,8 +58,9 @@ class Launcher:
         return dict(re.findall(r"^(.+), seed \d+: queued, .*job (\d+(?:_\d+)?)$", self.printed(), re.MULTILINE))
 
     def log(self, job: str) -> str:
-        """What a job printed."""
-        return (self.cwd / "outputs" / "sweeps" / self.sweep / "jobs" / f"{job}_0_log.out").read_text()
+        """What a job has printed."""
+        path = self.cwd / "outputs" / "sweeps" / self.sweep / "jobs" / f"{job}_0_log.out"
+        return path.read_text() if path.exists() else ""
 
 
 def status(launcher: Launcher) -> str:

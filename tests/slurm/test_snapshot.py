@@ -46,7 +46,7 @@ def test_a_queued_arm_runs_the_code_of_its_submission(cluster: Cluster, checkout
     for edited in [*checkout.glob("camoe/jobs/*.py"), checkout / "run.py", checkout / "conf" / "config.yaml"]:
         edited.write_text(EDITED)
     cluster.run("scontrol", "release", job)
-    until(lambda: cluster.queue_state(job) == "RUNNING")
+    until(lambda: "Starting with" in launcher.log(job))  # submitit's word before it imports anything of ours
     cluster.run("scancel", "--signal=USR2", job)
     until(lambda: row(status(launcher), "whole")[2] == "finished", pause=1.0)
 
