@@ -62,10 +62,11 @@ class SlurmLauncher(ArmLauncher):
     def launch_arms(self) -> Launch:
         """The cluster that SLURM's commands on this machine belong to."""
         self.settings.check()
-        from camoe.sweeping.slurm_array import require_slurm
+        from camoe.sweeping.slurm_array import require_acceptance, require_slurm
         from camoe.sweeping.slurm_launcher import launch_on_slurm
 
         require_slurm()
+        require_acceptance(self.settings)
         return lambda folder, jobs, report: launch_on_slurm(folder, jobs, self.settings, report)
 
 

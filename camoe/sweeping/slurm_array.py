@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from camoe.sweeping.code_snapshot import take_snapshot
 from camoe.sweeping.requeue import python_with_signals_blocked
 
 if TYPE_CHECKING:
-    from submitit import Job
+    from submitit import Job, SlurmExecutor
 
 COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 
@@ -30,21 +31,35 @@ def require_slurm() -> None:
         )
 
 
+def require_acceptance(settings: SlurmConfig) -> None:
+    """ConfigError for resources that SLURM would refuse. It only looks; nothing is queued."""
+    script = _executor(Path.cwd(), "test", Path.cwd(), settings)._make_submission_file_text("true", uid="")
+    done = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in done.stderr.splitlines()]
+        raise ConfigError(f"{WHERE}: sbatch refuses it: {'; '.join(dict.fromkeys(lines))}")
+
+
 def submit(folder: Path, name: str, tasks: Sequence[ArmTask], settings: SlurmConfig) -> list[Job[ArmEnd]]:
     """Queue every task, with the code as it is now. ConfigError, with nothing queued, for what sbatch refuses."""
-    from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     from camoe.sweeping.slurm_task import SlurmTask
 
-    code = take_snapshot(folder / "code")
-    executor = SlurmExecutor(folder / "jobs", settings.max_requeues, python=python_with_signals_blocked())
-    executor.update_parameters(**sbatch_parameters(name, code, settings))
+    executor = _executor(folder / "jobs", name, take_snapshot(folder / "code"), settings)
     try:
         with executor.batch():
             return [executor.submit(SlurmTask(task, settings.max_requeues)) for task in tasks]
     except (FailedJobError, FailedSubmissionError) as refusal:
         raise ConfigError(f"{WHERE}: {' '.join(str(refusal).split())}") from refusal
+
+
+def _executor(folder: Path, name: str, code: Path, settings: SlurmConfig) -> SlurmExecutor:
+    from submitit import SlurmExecutor
+
+    executor = SlurmExecutor(folder, settings.max_requeues, python=python_with_signals_blocked())
+    executor.update_parameters(**sbatch_parameters(name, code, settings))
+    return executor
 
 
 def sbatch_parameters(name: str, code: Path, settings: SlurmConfig) -> dict[str, Any]:
