@@ -67,7 +67,7 @@ def arm_pictures(found: Comparison, histories: ArmHistories) -> list[Picture]:
     """What each arm's router and market came to."""
     colours = arm_colours(found)
     return [
-        picture("Inequality of load by arm", lorenz.HOW_TO_READ, lambda: _inequality(histories)),
+        picture("Inequality of load by arm", lorenz.OF_ARMS, lambda: _inequality(histories, colours)),
         picture("What the market is worth, by arm", GAINS, lambda: _gains(histories, colours)),
         picture("Does capital follow merit?", RANKS, lambda: _merit(found, colours)),
         picture("Transformer share by arm and layer", USE, lambda: _transformer_use(histories)),
@@ -100,11 +100,11 @@ def _balance(found: Comparison, histories: ArmHistories, colours: dict[str, str]
     return arm_curves.arm_curves(smooth, colours, "tokens seen", "MaxVio of a training window", log=True, floor=floor)
 
 
-def _inequality(histories: ArmHistories) -> Figure:
+def _inequality(histories: ArmHistories, colours: dict[str, str]) -> Figure:
     load = histories.last("final/load/by_expert")
     if not load:
         raise NotRecorded("no finished run has final/load/by_expert")
-    return lorenz.lorenz({arm: own.mean(axis=0) for arm, own in load.items()}, pale=False)
+    return lorenz.lorenz({arm: own.mean(axis=0) for arm, own in load.items()}, colours)
 
 
 def _gains(histories: ArmHistories, colours: dict[str, str]) -> Figure:
@@ -139,12 +139,13 @@ def _transformer_use(histories: ArmHistories) -> Figure:
 
 def _load_maps(found: Comparison, histories: ArmHistories) -> list[Picture]:
     maps = histories.last("final/load/by_expert")
+    limit = max((share_map.distance_from_even(own.mean(axis=0)) for own in maps.values()), default=None)
     return [
         picture(
             f"Load at the end: {arm}",
             f"{share_map.AT_THE_END} Mean of {len(own)} seeds.",
             lambda own=own, arm=arm: share_map.share_at_the_end(  # type: ignore[misc]
-                own.mean(axis=0), expert_labels(_n_rwkv(found, arm, own.shape[2]), own.shape[2])
+                own.mean(axis=0), expert_labels(_n_rwkv(found, arm, own.shape[2]), own.shape[2]), limit
             ),
         )
         for arm, own in list(maps.items())[:MOST_MAPS]

@@ -10,10 +10,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.plots.style import FAINT, INK, SMALL
 
+ASPECT = 12.0  # of the bar per inch of the figure: as slim beside a tall map as beside a low one
+
 
 def colour_scale(figure: Figure, axis: Axes, image: ScalarMappable, label: str, mark: float | None = None) -> None:
     """A slim bar beside the map, in percent; `mark` draws a line at a value that matters."""
-    bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02, aspect=30)
+    bar = figure.colorbar(image, ax=axis, fraction=0.03, pad=0.02, aspect=ASPECT * figure.get_figheight())
     bar.outline.set_visible(False)
     bar.locator = MaxNLocator(5)
     signed = image.norm.vmin != 0

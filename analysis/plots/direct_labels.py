@@ -38,7 +38,7 @@ def label_ends(axis: Axes, labels: Sequence[EndLabel]) -> None:
     assert figure is not None
     rows = axis.get_subplotspec().get_gridspec().nrows if axis.get_subplotspec() else 1  # type: ignore[union-attr]
     gap = SMALL * LINE / 72 / (figure.get_figheight() * ROOM / rows)
-    places = _inside(spread(heights, gap))
+    places = spread(heights, gap)
     for label, height, place in zip(shown, heights, places, strict=True):
         lead = {"color": label.colour, "linewidth": 1, "clip_on": False, "transform": axis.transAxes}
         axis.plot([1, 1 + LEAD], [height, place], **lead)  # type: ignore[arg-type]
@@ -46,9 +46,9 @@ def label_ends(axis: Axes, labels: Sequence[EndLabel]) -> None:
 
 
 def spread(heights: Array, gap: float) -> Array:
-    """Places in the order of the heights, at least `gap` apart, moved as little as blocks of them allow.
+    """Places in the order of the heights, at least `gap` apart, from 0 to 1 where they fit, else from 0 upward.
 
-    Neighbours that touch form a block around their mean, as in isotonic regression.
+    Neighbours that touch form a block around their mean, as in isotonic regression; bounds move only what lies beyond.
     """
     order = np.argsort(heights, kind="stable")
     blocks: list[list[float]] = []  # each: the heights less their offsets within the whole
@@ -57,18 +57,11 @@ def spread(heights: Array, gap: float) -> Array:
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     places = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
+    ranks = gap * np.arange(len(heights))
+    places = np.minimum(places + ranks, max(1.0, ranks[-1]) - ranks[::-1])
     found = np.empty_like(heights)
-    found[order] = places + gap * np.arange(len(heights))
+    found[order] = np.maximum(places, ranks)
     return found
-
-
-def _inside(places: Array) -> Array:
-    """Moved as one so that none stands below the axes, and none above them where all have room."""
-    return places + max(0.0, -places.min()) if places.max() - places.min() > 1 else places + _shift(places)
-
-
-def _shift(places: Array) -> float:
-    return float(max(0.0, -places.min()) - max(0.0, places.max() - 1))
 
 
 def _heights(axis: Axes, values: Sequence[float]) -> Array:

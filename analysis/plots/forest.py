@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.plots.off_scale import off_scale
 from analysis.plots.style import COLOURS, FAINT, INK, SMALL, TEXT, WIDE, dress
 
 TITLE = "Differences from the reference"
 HOW_TO_READ = (
-    "A large dot is an arm's mean difference with its interval, a small one a pair of seeds; the margin is shaded. The "
-    "colour is the verdict, by tests of all arms together, which an interval, being of one arm, may seem to forestall."
+    "A large dot is an arm's mean difference with its interval, a small one a pair of seeds; the margin is shaded, an "
+    "arrow with a number is a difference far off the scale. The colour is the verdict, by tests of all arms together, "
+    "which an interval, being of one arm, may seem to forestall."
 )
 VERDICT_COLOURS = {"better": COLOURS[2], "worse": COLOURS[1], "equivalent": COLOURS[0]}
 UNSETTLED = "#7f7f7f"
@@ -62,9 +66,22 @@ def _sides(axis: Axes, lower_is_better: bool) -> None:
 
 
 def _in_sight(axis: Axes, arms: pd.DataFrame, pairs: pd.DataFrame, margin: float) -> None:
-    """0, the margin, every interval and every pair."""
-    intervals = arms[["difference", "low", "high"]].to_numpy(float).ravel()
-    reach = np.concatenate([intervals, pairs["difference"].to_numpy(float), [0.0, -margin, margin]])
+    """0, the margin, every interval and every pair; what is far off the others is written at the edge instead."""
+    far = arms.index[off_scale(arms["difference"].to_numpy(float), margin if np.isfinite(margin) else 0.0)]
+    intervals = arms.drop(index=far)[["difference", "low", "high"]].to_numpy(float).ravel()
+    dots = pairs.loc[~pairs["arm"].isin(far), "difference"].to_numpy(float)
+    reach = np.concatenate([intervals, dots, [0.0, -margin, margin]])
     low, high = np.nanmin(reach), np.nanmax(reach)
     if high > low:
         axis.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    for arm in far:
+        row = list(arms.index).index(arm)
+        difference, height = float(arms["difference"].iloc[row]), len(arms) - 1 - row
+        right = difference > high
+        words = f"{difference:+.3g} \u2192" if right else f"\u2190 {difference:+.3g}"
+        where: dict[str, Any] = {
+            "transform": axis.get_yaxis_transform(),
+            "ha": "right" if right else "left",
+            "va": "center",
+        }
+        axis.text(0.99 if right else 0.01, height, words, fontsize=SMALL, color=INK, **where)

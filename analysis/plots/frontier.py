@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.plots.off_scale import off_scale
 from analysis.plots.placed_names import place_names
 from analysis.plots.style import COLOURS, FAINT, INK, SMALL, WIDE, name_axes, panel
 
@@ -18,6 +20,7 @@ HOW_TO_READ = (
     "Down is better text, left is better balance, so the best arms lie at the lower left: a dot is a seed, a ring the "
     "mean of an arm, a line joins arms that differ in one number, the dotted line is the balance that chance shows."
 )
+USUAL = 0.03  # of the median loss: arms within a few times this share one scale
 NUMBER = re.compile(r"(?<![A-Za-z0-9.])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![A-Za-z0-9.])")  # not the 2 of v21 or 3r1t
 COLUMNS = ("arm", "maxvio", "loss")
 
@@ -39,7 +42,10 @@ def frontier(runs: pd.DataFrame, colours: Mapping[str, str], chance: float = np.
     if np.isfinite(chance):
         axis.axvline(chance, color=INK, linewidth=0.9, linestyle=(0, (1.5, 2)))
     _scale(axis, known, chance)
-    place_names(axis, [str(arm) for arm in means.index], means.to_numpy())
+    _far(axis, means, known)
+    low, high = axis.get_ylim()
+    near = means[means["loss"].between(low, high)]
+    place_names(axis, [str(arm) for arm in near.index], near.to_numpy())
     name_axes(axis, "MaxVio on the held-out text (0: every expert serves alike)", "held-out loss, nats per token")
     return figure
 
@@ -51,6 +57,26 @@ def coefficient_series(arms: list[str]) -> list[list[str]]:
         for found in NUMBER.finditer(arm):
             groups.setdefault((arm[: found.start()], arm[found.end() :]), []).append((float(found[0]), arm))
     return [[arm for _, arm in sorted(group)] for group in groups.values() if len(group) > 1]
+
+
+def _far(axis: Axes, means: pd.DataFrame, known: pd.DataFrame) -> None:
+    """An arm far off the others is named with its loss at the edge of the scale that shows the others."""
+    losses = means["loss"].to_numpy(float)
+    far = off_scale(losses, USUAL * abs(float(np.median(losses)))) if losses.size else np.zeros(0, dtype=bool)
+    if not far.any():
+        return
+    near, place = known.loc[known["arm"].isin(means.index[~far]), "loss"], {True: 0.98, False: 0.02}
+    room = 0.15 * (near.max() - near.min()) or USUAL * near.max()
+    axis.set_ylim(near.min() - room, near.max() + room)
+    for arm, mean in means[far].iterrows():
+        above = bool(mean["loss"] > near.max())
+        words = f"{arm}, {mean['loss']:.3g} {chr(0x2191) if above else chr(0x2193)}"
+        where: dict[str, Any] = {
+            "transform": axis.get_xaxis_transform(),
+            "ha": "center",
+            "va": "top" if above else "bottom",
+        }
+        axis.text(mean["maxvio"], place[above], words, fontsize=SMALL, color=INK, **where)
 
 
 def _scale(axis: Axes, known: pd.DataFrame, chance: float) -> None:

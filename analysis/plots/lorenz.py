@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -15,16 +17,21 @@ HOW_TO_READ = (
     "fewer own most (mean of layers; pale: each layer; Gini: twice the area between)."
 )
 
+OF_ARMS = (
+    "Experts of a layer from poorest to richest in load, mean of layers and seeds: the deeper a curve sags below the "
+    "dashed diagonal, the fewer experts do most of the work."
+)
 
-def lorenz(amounts: dict[str, Array], *, pale: bool = True) -> Figure:
-    """amounts: name -> [L,E], at least 0; `pale` draws each layer too."""
+
+def lorenz(amounts: dict[str, Array], colours: Mapping[str, str] | None = None) -> Figure:
+    """amounts: name -> [L,E], at least 0. With `colours` for the names, means only, without a line per layer."""
     figure, axis = panel()
     axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     lines = []
     for number, (name, amount) in enumerate(amounts.items()):
-        curves, colour = lorenz_curve(amount), COLOURS[number % len(COLOURS)]
+        curves, colour = lorenz_curve(amount), (colours or {}).get(name, COLOURS[number % len(COLOURS)])
         share = np.linspace(0, 1, curves.shape[1])
-        for curve in curves if pale else ():
+        for curve in () if colours else curves:
             axis.plot(share, curve, color=colour, linewidth=0.6, alpha=0.3)
         mean = curves.mean(axis=0)
         axis.plot(share, mean, "o-", color=colour, linewidth=1.6, markersize=2.5)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.plots.direct_labels import EndLabel, label_ends
 from analysis.plots.layer_names import layer_names, some_layers
 from analysis.plots.style import INK, SMALL, Array, count_axis, name_axes, panel
 
@@ -20,22 +22,26 @@ CHURN = (
     "dashed is what a router that forgets everything would show."
 )
 DEPTHS = "viridis"
+Corner = Literal["lower right", "upper right"]
 
 
 def saturation_over_time(tokens: Array, saturation: Array, chance: float) -> Figure:
     """tokens [S], saturation [S,L] in 0..1, chance k/E."""
-    return _by_layer(tokens, saturation, chance, "winners as at the end", label_at=max(0, len(tokens) // 2 - 1))
+    return _by_layer(tokens, saturation, chance, "winners as at the end", "lower right")
 
 
 def churn_over_time(tokens: Array, churn: Array, chance: float) -> Figure:
     """tokens [S-1] at the later evaluation, churn [S-1,L], chance 1 - k/E."""
-    return _by_layer(tokens, churn, chance, "winners changed", label_at=None)
+    return _by_layer(tokens, churn, chance, "winners changed", "upper right")
 
 
-def _by_layer(tokens: Array, values: Array, chance: float, label: str, label_at: int | None) -> Figure:
-    """Lines that all end at 1 have no ends to be named at: `label_at` names them at that evaluation instead."""
+def _by_layer(
+    tokens: Array, values: Array, chance: float, label: str, place: Literal["lower right", "upper right"]
+) -> Figure:
+    """The first, middle and last layer are named; lines that all end together have no ends to be named at."""
     figure, axis = panel()
     n_layer = values.shape[1]
+    shown = some_layers(n_layer)
     shades = matplotlib.colormaps[DEPTHS](np.linspace(0, 0.85, n_layer))
     colours = [matplotlib.colors.to_hex(shade) for shade in shades]
     for layer in range(n_layer):
@@ -48,11 +54,7 @@ def _by_layer(tokens: Array, values: Array, chance: float, label: str, label_at:
     axis.yaxis.set_major_formatter(PercentFormatter(1))
     count_axis(axis)
     name_axes(axis, "tokens seen", label)
-    names, shown = layer_names(n_layer), some_layers(n_layer)
-    if label_at is None:
-        label_ends(axis, [EndLabel(names[layer], float(values[-1, layer]), colours[layer]) for layer in shown])
-    else:
-        for layer in shown:
-            place = (float(tokens[label_at]), float(values[label_at, layer]))
-            axis.annotate(names[layer], place, (4, -9), textcoords="offset points", fontsize=SMALL, color=INK)
+    names = layer_names(n_layer)
+    handles = [Line2D([], [], color=colours[layer], marker="o", markersize=3, label=names[layer]) for layer in shown]
+    axis.legend(handles=handles, fontsize=SMALL, frameon=False, labelcolor=INK, loc=place, ncols=len(shown))
     return figure

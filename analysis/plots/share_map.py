@@ -43,12 +43,12 @@ def share_over_time(tokens: Array, shares: Array, experts: Sequence[str]) -> Fig
     return figure
 
 
-def share_at_the_end(shares: Array, experts: Sequence[str]) -> Figure:
-    """shares [L,E] that sum to 1 over E."""
+def share_at_the_end(shares: Array, experts: Sequence[str], limit: float | None = None) -> Figure:
+    """shares [L,E] that sum to 1 over E; `limit`: the distance that has the strongest colours, else the largest."""
     n_layer, n_expert = shares.shape
     figure, axis = panel(HALF, min(0.8 + 0.3 * n_layer, 8.0))
     deviation = shares - 1 / n_expert
-    limit = _limit(deviation)
+    limit = limit or distance_from_even(shares)
     image = axis.imshow(deviation, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
     axis.grid(False)
     if shares.size <= CELLS_WITH_NUMBERS:
@@ -60,6 +60,11 @@ def share_at_the_end(shares: Array, experts: Sequence[str]) -> Figure:
     axis.set_yticks(range(n_layer), layer_names(n_layer))
     axis.set_title(f"percent of the layer; even: {100 / n_expert:.3g}", loc="left", fontsize=TEXT, color=INK)
     return figure
+
+
+def distance_from_even(shares: Array) -> float:
+    """Largest distance of a share [...,L,E] from 1/E."""
+    return _limit(shares - 1 / shares.shape[-1])
 
 
 def _limit(deviation: Array) -> float:

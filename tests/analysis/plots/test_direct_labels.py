@@ -19,6 +19,12 @@ def test_labels_that_touch_move_apart_around_their_middle() -> None:
     assert found[3] == 0.95
 
 
+def test_labels_stay_beside_the_axes_and_others_where_they_are() -> None:
+    assert spread(np.array([0.0, 0.01, 0.02, 0.6]), 0.1) == pytest.approx([0.0, 0.1, 0.2, 0.6])
+    assert spread(np.array([0.99, 1.0, 0.4]), 0.1) == pytest.approx([0.9, 1.0, 0.4])
+    assert spread(np.array([0.5, 0.5, 0.5, 0.5]), 0.5) == pytest.approx([0.0, 0.5, 1.0, 1.5])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_is_kept_and_the_gap_is_held(seed: int) -> None:
     heights = np.random.default_rng(seed).uniform(size=12)
