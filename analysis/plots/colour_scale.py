@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.plots.style import FAINT, INK, SMALL
+from analysis.plots.style import INK, SMALL
 
 ASPECT = 12.0  # of the bar per inch of the figure: as slim beside a tall map as beside a low one
 
@@ -24,7 +24,7 @@ def colour_scale(figure: Figure, axis: Axes, image: ScalarMappable, label: str, 
     bar.ax.tick_params(labelsize=SMALL, colors=INK, length=0)
     bar.set_label(label, fontsize=SMALL, color=INK)
     if mark is not None:
-        bar.ax.axhline(mark, color=FAINT, linewidth=2)
+        bar.ax.axhline(mark, color="#ffffff", linewidth=2)
 
 
 def readable_on(image: ScalarMappable, value: float) -> str:

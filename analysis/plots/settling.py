@@ -14,7 +14,7 @@ from analysis.plots.layer_names import layer_names, some_layers
 from analysis.plots.style import INK, SMALL, Array, count_axis, name_axes, panel
 
 SATURATION = (
-    "Share of a token's winners that are already those of the last evaluation, a line per layer (dark: near the "
+    "Share of a token's winners that are already those of the last evaluation, a line per layer (blue: near the "
     "embedding): the sooner it rises from chance (dashed), the sooner the router has made up its mind."
 )
 CHURN = (
@@ -42,7 +42,7 @@ def _by_layer(
     figure, axis = panel()
     n_layer = values.shape[1]
     shown = some_layers(n_layer)
-    shades = matplotlib.colormaps[DEPTHS](np.linspace(0, 0.85, n_layer))
+    shades = matplotlib.colormaps[DEPTHS](np.linspace(0.25, 0.85, n_layer))
     colours = [matplotlib.colors.to_hex(shade) for shade in shades]
     for layer in range(n_layer):
         axis.plot(tokens, values[:, layer], "o-", color=colours[layer], markersize=2.5, linewidth=1.3)
