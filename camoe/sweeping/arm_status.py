@@ -9,7 +9,7 @@ from typing import Literal
 
 from camoe.config import ConfigError
 from camoe.sweeping.job_log import Job, JobLog
-from camoe.sweeping.job_result import is_waiting, job_end
+from camoe.sweeping.job_result import is_going_on, is_waiting, job_end
 from camoe.sweeping.plan import PlannedArm, SweepPlan
 from camoe.sweeping.run_progress import RunProgress, run_progress
 from camoe.sweeping.slurm_queue import SlurmQueue
@@ -64,6 +64,8 @@ def _status(
             state, reason = "killed", end.reason
         elif end is None and is_waiting(job, queue):
             state, reason = "waiting", ""
+        elif end is None and state == "killed" and is_going_on(job, queue):
+            state, reason = "starting", ""  # again, or about to go back to the queue
     return ArmStatus(arm, state, run.path, run_progress(run, metric), " ".join(reason.split("\n")[:1]))
 
 

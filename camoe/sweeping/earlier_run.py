@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings, signature
+from camoe.sweeping.slurm_queue import SlurmQueue
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_index import RunIndex
 from camoe.tracking.run_status import RunStatus
@@ -64,8 +65,17 @@ def earlier_run(
     if not same:
         return None
     text = fingerprint(with_absolute_paths(config))
-    runs = [EarlierRun(folder, folder.status()) for folder in same if folder.provenance().get("data") == text]
+    runs = [EarlierRun(folder, _status(folder)) for folder in same if folder.provenance().get("data") == text]
     return next((run for run in runs if run.status.state == "finished"), next(iter(runs), None))
+
+
+def _status(folder: RunFolder) -> RunStatus:
+    """How the run stands; SLURM is asked for one that says running on another host."""
+    status = folder.status()
+    job = None if status.process.is_here else status.process.slurm_job
+    if status.state == "running" and job is not None and SlurmQueue().is_over(job):
+        return replace(status, state="killed", reason=f"SLURM job {job} is over")
+    return status
 
 
 def _same_settings(path: Path, config: RunConfig) -> RunFolder | None:

@@ -34,6 +34,11 @@ def is_waiting(job: Job, queue: SlurmQueue) -> bool:
     return job.process is None and job.state is None and queue.is_waiting(job.job_id)
 
 
+def is_going_on(job: Job, queue: SlurmQueue) -> bool:
+    """Whether SLURM runs the job, whatever became of its run so far."""
+    return job.process is None and job.state is None and queue.is_known(job.job_id)
+
+
 def _results(sweep_folder: Path, job: Job) -> list[Path]:
     """What submitit wrote, one file for each process of the job that came to an end of its own."""
     return sorted((sweep_folder / JOBS).glob(f"{job.job_id}_*_result.pkl"))

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import cast
 
 from camoe.sweeping.slurm_queue import SlurmQueue
+from camoe.tracking.process_identity import own_slurm_job
 
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM)  # submitit asks SLURM for the first; the second comes where that is ignored
 EXITED = 75  # "try again later"; SLURM ends the job anyway
@@ -74,10 +75,5 @@ def requeue_on_signals() -> None:
 
 def still_running() -> bool:
     """Whether SLURM goes on with this job: it says COMPLETING once it was cancelled or requeued."""
-    return SlurmQueue().state(own_job_id()) in (None, "RUNNING")
-
-
-def own_job_id() -> str:
-    """The id of the job that we run in. SLURM_JOB_ID of an array's last element is the number of the whole array."""
-    array, element = (os.environ.get(f"SLURM_ARRAY_{what}_ID") for what in ("JOB", "TASK"))
-    return f"{array}_{element}" if array else os.environ["SLURM_JOB_ID"]
+    job = own_slurm_job()
+    return job is None or SlurmQueue().state(job) in (None, "RUNNING")

@@ -43,6 +43,10 @@ class SlurmQueue:
         """Whether the job has ended for good."""
         return self.state(job_id) not in (None, *WAITING, *GOING_ON)
 
+    def is_known(self, job_id: str) -> bool:
+        """Whether SLURM has the job and will run it or runs it."""
+        return self.state(job_id) in (*WAITING, *GOING_ON)
+
     def is_waiting(self, job_id: str) -> bool:
         """Whether the job has yet to start, for the first time or again."""
         return self.state(job_id) in WAITING

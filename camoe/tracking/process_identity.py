@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
@@ -13,16 +13,22 @@ CLOCK_TOLERANCE = 2.0  # seconds; the system clock may be set between two looks 
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process id means something only together with its host and its start time (seconds since 1970)."""
+    """A process id means something only together with its host and its start time (seconds since 1970).
+
+    Of a process in a SLURM job also the job, and how often SLURM had started that job before.
+    """
 
     host: str
     pid: int
     started: float
+    slurm_job: str | None = None
+    slurm_restarts: int = 0
 
     @classmethod
     def current(cls) -> ProcessIdentity:
         """This process."""
-        return cls.of(os.getpid())
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        return replace(cls.of(os.getpid()), slurm_job=own_slurm_job(), slurm_restarts=restarts)
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity:
@@ -36,9 +42,9 @@ class ProcessIdentity:
 
     @property
     def is_dead(self) -> bool:
-        """Known to be gone. False on another host, where we cannot look."""
+        """Known to be gone. On another host, where we cannot look, only SLURM's having started its job again tells."""
         if not self.is_here:
-            return False
+            return self._was_started_again()
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < CLOCK_TOLERANCE
@@ -46,5 +52,16 @@ class ProcessIdentity:
         except psutil.NoSuchProcess:
             return True
 
+    def _was_started_again(self) -> bool:
+        mine = self.current()
+        same = self.slurm_job is not None and self.slurm_job == mine.slurm_job
+        return same and self.slurm_restarts < mine.slurm_restarts
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+def own_slurm_job() -> str | None:
+    """Id of the SLURM job that we run in. SLURM_JOB_ID of an array's last element is the number of the whole array."""
+    array, element = (os.environ.get(f"SLURM_ARRAY_{what}_ID") for what in ("JOB", "TASK"))
+    return f"{array}_{element}" if array else os.environ.get("SLURM_JOB_ID")

@@ -175,7 +175,9 @@ class RunFolder:
             status = RunStatus.from_json(_read_object(file))
         except (KeyError, TypeError) as error:
             raise ConfigError(f"{file}: not the status of a run ({error})") from error
-        if status.state == "running" and status.process.is_here and not run_lock.is_held(self.path / "lock"):
+        here = status.process.is_here
+        gone = not run_lock.is_held(self.path / "lock") if here else status.process.is_dead
+        if status.state == "running" and gone:
             return RunStatus("killed", f"{status.process} vanished", status.mlflow_missing, status.process)
         return status
 

@@ -42,6 +42,9 @@ def test_a_queued_arm_runs_the_code_of_its_submission(cluster: Cluster, checkout
     assert "job=status sweep=queued" in launcher.printed()
     assert row(status(launcher), "whole")[2] == "waiting"
     (job,) = launcher.jobs().values()
+    again = Launcher(cluster, cwd, "queued", {"whole": ["seed=1"]}, *SMALL, *own, root=checkout)
+    assert again.end() == 0
+    assert f"whole, seed 1: queued already, job {job}" in again.printed()
     commit = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
     for edited in [*checkout.glob("camoe/jobs/*.py"), checkout / "run.py", checkout / "conf" / "config.yaml"]:
         edited.write_text(EDITED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from camoe.config import RunConfig
 from camoe.config.kernel import KernelConfig
 from camoe.config.phase import PhaseConfig, PhaseScheduleConfig
 from camoe.config.signature import signature
+from camoe.sweeping import slurm_queue
 from camoe.sweeping.earlier_run import earlier_run
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
@@ -118,3 +120,18 @@ def test_folders_cut_short_are_passed_over(config: RunConfig) -> None:
     broken = made(config, "killed", hours=1)
     broken.config_file.write_text("model: [")
     assert found(config) is None
+
+
+@pytest.mark.parametrize(
+    ("queue", "verdict"),
+    [({"7_1": "RUNNING"}, "refuse"), ({"7_1": "TIMEOUT"}, "go on"), ({}, "go on"), (None, "refuse")],
+)
+def test_a_run_of_another_host_is_as_slurm_says(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, queue: dict[str, str] | None, verdict: str
+) -> None:
+    monkeypatch.setattr(slurm_queue, "states", lambda _: queue)
+    folder = made(config, "running")
+    content = json.loads((folder.path / "status.json").read_text())
+    content["process"] |= {"host": "node7", "slurm_job": "7_1"}
+    (folder.path / "status.json").write_text(json.dumps(content))
+    assert (found(config) or ("", ""))[1] == verdict

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 
 import psutil
+import pytest
 
 from camoe.tracking.process_identity import ProcessIdentity
 
@@ -31,3 +32,14 @@ def test_a_killed_process_is_dead_even_before_it_is_reaped() -> None:
     assert identity.is_dead
     child.wait()
     assert identity.is_dead
+
+
+def test_on_another_host_a_job_that_slurm_started_again_has_ended_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    before = replace(ProcessIdentity.current(), host="elsewhere")
+    assert before.slurm_job == "7_3"
+    assert not before.is_dead
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert before.is_dead
+    assert not replace(before, slurm_job="7_4").is_dead
