@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import socket
 import subprocess
@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.jobs.command import SMALL, command, text_file
 from tests.tracking.mlflow_server import LoopbackServer
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 240  # seconds; enough for a machine that has much else to do
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 TINY_RUN = [*(setting for setting in SMALL if setting != "tracking=local"), "data.path=source.txt"]
 FAILING = """
@@ -56,7 +58,7 @@ def run_folders(output_dir: Path) -> list[RunFolder]:
     return [RunFolder.open(path) for path in RunIndex(output_dir).everything()]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -79,38 +81,50 @@ def mlflow_run(folder: RunFolder, experiment: str = "camoe") -> tuple[Any, Any]:
 def assert_equal_to_the_file(folder: RunFolder, experiment: str = "camoe") -> None:
     """Every metric's history, the status and its reason."""
     client, run = mlflow_run(folder, experiment)
-    expected: dict[str, list[tuple[int, float]]] = {}
+    expected: dict[str, list[tuple[int, str]]] = {}
     for record in read_metrics(folder.metrics_file):
         for name, value in mlflow_values(record, every_series=False).items():
-            expected.setdefault(name, []).append((record["step"], value))
+            expected.setdefault(name, []).append((record["step"], repr(value)))
     assert expected
     assert run.data.metrics.keys() == expected.keys()
     for name, values in expected.items():
         if not name.startswith("time/"):  # of a resumed run they are those of the first time
             history = client.get_metric_history(run.info.run_id, name)
-            assert [(metric.step, metric.value) for metric in history] == values, name
+            assert [(metric.step, repr(metric.value)) for metric in history] == values, name  # NaN equals nothing
     status = folder.status()
     assert (run.info.status, run.data.tags["camoe.reason"]) == (STATUS[status.state], status.reason)
 
 
-def eight_runs(output_dir: Path, uri: str) -> subprocess.Popen[str]:
+@contextmanager
+def eight_runs(output_dir: Path, uri: str) -> Iterator[subprocess.Popen[str]]:
+    """All of their processes are gone at the end, however the test went."""
     output_dir.mkdir()
     driver = [sys.executable, "-m", "tests.tracking.many_trackers", str(output_dir), uri]
-    return subprocess.Popen(driver, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(driver, cwd=ROOT, start_new_session=True, **pipes) as processes:
+        try:
+            yield processes
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(processes.pid, signal.SIGKILL)
 
 
 def all_have_sent(output_dir: Path, step: int, n_run: int = 8) -> bool:
     return sum(sent_step(path.parent) >= step for path in output_dir.glob("2*/*/mlflow.json")) == n_run
 
 
-def missing_records(output_dir: Path, processes: subprocess.Popen[str]) -> list[int]:
-    """What each of the eight says that MLflow lacks, once all have ended."""
+def end_all(output_dir: Path, processes: subprocess.Popen[str]) -> None:
+    """Every run says truly what MLflow lacks, which is nothing but for want of time, and nothing once synchronised."""
     (output_dir / "stop").touch()
-    output, _ = processes.communicate(timeout=120)
-    warnings = [line for line in output.splitlines() if not line.startswith("MLflow at ")]
-    assert (processes.returncode, warnings) == (0, [])
-    missing: list[int] = json.loads((output_dir / "missing.json").read_text())
-    return missing
+    output, _ = processes.communicate(timeout=PATIENCE)
+    unforeseen = [line for line in output.splitlines() if not line.startswith("MLflow at ")]
+    assert (processes.returncode, unforeseen) == (0, [])
+    folders, stores = run_folders(output_dir), StoreCompletion()
+    missing = {folder: folder.status().mlflow_missing for folder in folders}
+    print("records that MLflow lacks at the end of each run:", list(missing.values()))
+    for folder in folders:
+        assert stores.complete(folder, lambda _: None).records <= missing[folder]
+        assert_equal_to_the_file(folder, "many")
 
 
 def test_mlflow_away_from_beginning_to_end_and_then_synchronised(server: LoopbackServer, tmp_path: Path) -> None:
@@ -118,7 +132,7 @@ def test_mlflow_away_from_beginning_to_end_and_then_synchronised(server: Loopbac
     server.kill()
     text_file(tmp_path)
     run = [*TINY_RUN, f"tracking.uri={server.uri}"]
-    done = subprocess.run(command(*run), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command(*run), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     (folder,) = run_folders(tmp_path / "outputs")
     n_record = len(read_metrics(folder.metrics_file))
@@ -126,7 +140,7 @@ def test_mlflow_away_from_beginning_to_end_and_then_synchronised(server: Loopbac
     (later,) = [line for line in done.stdout.splitlines() if "job=sync_tracking" in line]
     server.up()
     words = later.partition("python run.py ")[2].split()
-    sync = subprocess.run(command(*words), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    sync = subprocess.run(command(*words), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (sync.returncode, sync.stderr) == (0, "")
     assert f"1 completed; sent: new runs 1, records {n_record}, files" in sync.stdout
     assert_equal_to_the_file(folder)
@@ -135,34 +149,23 @@ def test_mlflow_away_from_beginning_to_end_and_then_synchronised(server: Loopbac
 def test_eight_processes_and_a_server_killed_in_the_middle(server: LoopbackServer, tmp_path: Path) -> None:
     server.up()
     outputs = tmp_path / "outputs"
-    processes = eight_runs(outputs, server.uri)
-    wait_until(lambda: all_have_sent(outputs, 3))
-    server.kill()
-    steps = {folder: sent_step(folder.path) for folder in run_folders(outputs)}
-    time.sleep(1.5)
-    assert steps == {folder: sent_step(folder.path) for folder in run_folders(outputs)}
-    server.up()
-    missing = missing_records(outputs, processes)
-    folders = run_folders(outputs)
-    assert [missing[n] for n in range(8) if n % 3 != 2] == [0] * 6
-    stores = StoreCompletion()
-    for folder in folders:
-        stores.complete(folder, lambda _: None)
-        assert_equal_to_the_file(folder, "many")
+    with eight_runs(outputs, server.uri) as processes:
+        wait_until(lambda: all_have_sent(outputs, 3))
+        server.kill()
+        steps = {folder: sent_step(folder.path) for folder in run_folders(outputs)}
+        time.sleep(1.5)
+        assert steps == {folder: sent_step(folder.path) for folder in run_folders(outputs)}
+        server.up()
+        end_all(outputs, processes)
     client, experiment = open_experiment(server.uri, "many")
     assert len(client.search_runs([experiment])) == 8
 
 
 def test_eight_processes_on_a_new_sqlite_store(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
-    processes = eight_runs(outputs, f"sqlite:///{tmp_path / 'new.db'}")
-    wait_until(lambda: all_have_sent(outputs, 3))
-    missing = missing_records(outputs, processes)
-    folders = run_folders(outputs)
-    assert [missing[n] for n in range(8) if n % 3 != 2] == [0] * 6
-    for folder in folders:
-        if not folder.status().mlflow_missing:
-            assert_equal_to_the_file(folder, "many")
+    with eight_runs(outputs, f"sqlite:///{tmp_path / 'new.db'}") as processes:
+        wait_until(lambda: all_have_sent(outputs, 3))
+        end_all(outputs, processes)
 
 
 def test_the_ends_of_real_runs_are_told_truly(server: LoopbackServer, tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_the_ends_of_real_runs_are_told_truly(server: LoopbackServer, tmp_path: 
     start: dict[str, Any] = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
     def end(*arguments: str) -> int:
-        return subprocess.run(arguments, **start, check=False, timeout=120).returncode
+        return subprocess.run(arguments, **start, check=False, timeout=PATIENCE).returncode
 
     def begun(name: str) -> tuple[subprocess.Popen[bytes], RunFolder]:
         """A run too long to end by itself that MLflow knows something of."""
@@ -204,7 +207,7 @@ def test_the_ends_of_real_runs_are_told_truly(server: LoopbackServer, tmp_path: 
     resent = sent_step(vanished.path) + 12
     wait_until(lambda: sent_step(vanished.path) >= resent)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert process.wait(timeout=PATIENCE) == 128 + signal.SIGTERM
     assert_equal_to_the_file(vanished, "ends")
     _, terminated = mlflow_run(vanished, "ends")
     assert (terminated.info.status, terminated.info.run_id) == ("KILLED", before.run_id)

@@ -116,10 +116,12 @@ def test_runs_of_dead_processes_are_ended_and_those_of_living_ones_are_not(store
     living = process_tags()
     dead = {**living, "camoe.process_started": repr(float(living["camoe.process_started"]) - 60)}
     folder.set_status("finished")
+    gone_on_with = RunFolder.create(folder.path.parents[1], "other", "ffff", config={})
     tags = {
         "living": living,
         "dead": dead,
         "finished without MLflow": {**dead, "camoe.run_folder": str(folder.path)},
+        "gone on with": {**dead, "camoe.run_folder": str(gone_on_with.path)},
         "elsewhere": {**dead, "camoe.host": "elsewhere"},
         "not ours": {},
     }
@@ -130,6 +132,7 @@ def test_runs_of_dead_processes_are_ended_and_those_of_living_ones_are_not(store
         "living": "RUNNING",
         "dead": "KILLED",
         "finished without MLflow": "FINISHED",
+        "gone on with": "RUNNING",
         "elsewhere": "RUNNING",
         "not ours": "RUNNING",
     }
