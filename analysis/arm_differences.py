@@ -15,6 +15,8 @@ from analysis.statistics.paired_test import FEWEST, paired_test
 from analysis.statistics.power import seeds_needed
 from camoe.config.analysis import AnalysisConfig
 
+DOCUMENTS = "bootstrap, documents"
+
 
 def arm_differences(pairs: pd.DataFrame, metric: PrimaryMetric, plan: AnalysisConfig) -> dict[str, Any]:
     """The columns of `Comparison.arms` that come from pairs with the reference, but those of the family of arms."""
@@ -24,7 +26,7 @@ def arm_differences(pairs: pd.DataFrame, metric: PrimaryMetric, plan: AnalysisCo
     if test.n >= FEWEST:
         documents = document_differences(pairs, metric.name)
         low, high = bootstrap_interval(differences, documents, level=1 - plan.alpha)
-        interval = "bootstrap" if documents is None else "bootstrap, documents"
+        interval = "bootstrap" if documents is None else DOCUMENTS
     return {
         "pairs": test.n,
         "difference": test.mean,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.arm_differences import arm_differences
 from analysis.arm_figures import arm_figures
-from analysis.comparison import REFERENCE, Comparison
+from analysis.comparison import REFERENCE, UNDECIDED, Comparison
 from analysis.comparison_notes import UNEQUAL, comparison_notes
 from analysis.market_ranks import market_ranks
 from analysis.pairing import COLUMNS, Pairs, pair
@@ -18,7 +18,7 @@ from analysis.plan_followed import plan_followed
 from analysis.primary_metric import PrimaryMetric, primary_metric, with_values
 from analysis.statistics.family import holm
 from analysis.sweep_file import RegisteredSweep
-from analysis.verdict import verdict
+from analysis.verdict import by_seeds, verdict
 from camoe.config import ConfigError
 from camoe.config.analysis import AnalysisConfig
 from camoe.config.refusal import not_an_option
@@ -110,8 +110,15 @@ def _arms(
     frame = pd.DataFrame(rows).set_index("arm")
     for name in OF_FAMILY:
         frame[name] = holm(frame[name.removesuffix("_holm")].to_numpy(dtype=float))
-    verdicts = [verdict(row, metric.better, plan.alpha) for row in frame.to_dict("records")]  # type: ignore[arg-type]
-    return frame.assign(verdict=[REFERENCE, *verdicts[1:]])
+    return _judged(frame, metric, plan)
+
+
+def _judged(arms: pd.DataFrame, metric: PrimaryMetric, plan: AnalysisConfig) -> pd.DataFrame:
+    rows = [{str(name): value for name, value in row.items()} for row in arms.to_dict("records")]
+    verdicts = [REFERENCE, *(verdict(row, metric.better, plan.alpha, metric.margin) for row in rows[1:])]
+    said = [bool(by_seeds(row, metric.better, plan.alpha)) for row in rows]
+    short = [word == UNDECIDED and decided for word, decided in zip(verdicts, said, strict=True)]
+    return arms.assign(verdict=verdicts, short_of_text=short)
 
 
 _NO_PAIRS = pd.DataFrame(columns=["difference", "flops_ratio", "folder", "reference_folder"], dtype=float)

@@ -34,7 +34,8 @@ class Comparison:
       interval ("bootstrap" over seeds, "bootstrap, documents" over seeds and held-out documents, "t" below 5 pairs),
       p (paired t, two-sided), p_holm, p_equivalence (two one-sided tests), p_equivalence_holm: NaN below 5 pairs;
     - verdict (one of the constants above), seeds_needed (pairs that would show a difference of the margin at 80 %
-      power), why (what refused the pairing, for "not comparable");
+      power), short_of_text (undecided though tests over seeds decide, for the interval over documents does not), why
+      (what refused the pairing, for "not comparable");
     - maxvio_global, maxvio_global_chance, maxvio_batch, maxvio_batch_chance (what a uniformly random router shows),
       dead_experts (mean over layers), flops_per_token (forward, measured), flops_ratio (training FLOPs per token over
       the reference's, in pairs), tokens_per_s, tokens: means over counted runs.

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.arm_differences import DOCUMENTS
 from analysis.comparison import BETTER, DIVERGED, EQUIVALENT, NO_RUNS, NOT_COMPARABLE, UNDECIDED, WORSE
 from analysis.primary_metric import LOWER
 from analysis.statistics.paired_test import FEWEST
 
 
-def verdict(arm: Mapping[str, Any], better: str, alpha: float) -> str:
+def verdict(arm: Mapping[str, Any], better: str, alpha: float, margin: float) -> str:
     """Of a row of `Comparison.arms` that has everything but the verdict.
 
     A diverged run is a finding, not an accident: its arm is called diverged, whatever its other runs came to.
-    Equivalence goes before difference, for a difference shown to be smaller than the margin does not matter.
+    Equivalence goes before difference, for a difference shown to be smaller than the margin does not matter. The tests
+    know seeds alone; where the interval knows documents too, what they say must hold in it as well.
     """
     if arm["diverged"]:
         return DIVERGED
@@ -22,11 +24,24 @@ def verdict(arm: Mapping[str, Any], better: str, alpha: float) -> str:
         return NO_RUNS
     if arm["why"]:
         return NOT_COMPARABLE
-    if arm["p_equivalence_holm"] < alpha:
-        return EQUIVALENT
+    said = by_seeds(arm, better, alpha)
+    return next((word for word in said if _holds_on_other_text(arm, word, margin)), UNDECIDED)
+
+
+def by_seeds(arm: Mapping[str, Any], better: str, alpha: float) -> list[str]:
+    """What the tests over seeds say, the more useful first; empty where they leave it open."""
+    said = [EQUIVALENT] if arm["p_equivalence_holm"] < alpha else []
     if arm["p_holm"] < alpha:
-        return BETTER if (arm["difference"] < 0) == (better == LOWER) else WORSE
-    return UNDECIDED
+        said.append(BETTER if (arm["difference"] < 0) == (better == LOWER) else WORSE)
+    return said
+
+
+def _holds_on_other_text(arm: Mapping[str, Any], word: str, margin: float) -> bool:
+    if arm["interval"] != DOCUMENTS:
+        return True
+    if word == EQUIVALENT:
+        return bool(-margin < arm["low"] and arm["high"] < margin)
+    return bool(arm["low"] > 0 or arm["high"] < 0)
 
 
 def verdict_in_words(arm: Mapping[str, Any], margin: str) -> str:
@@ -43,6 +58,8 @@ def verdict_in_words(arm: Mapping[str, Any], margin: str) -> str:
 
 def what_it_takes(arm: Mapping[str, Any]) -> str:
     """What would settle an undecided arm."""
+    if arm["short_of_text"]:
+        return "needs more held-out text"
     needed = arm["seeds_needed"]
     if needed != needed:  # NaN: no spread is known from fewer than two pairs
         return f"needs at least {FEWEST} seeds"

@@ -19,6 +19,7 @@ from analysis.compare import Study, compare
 from analysis.comparison import Comparison
 from analysis.runs import runs_of_sweep
 from analysis.sweep_file import read_sweep
+from analysis.verdict import verdict_in_words
 from camoe.config import ConfigError
 from tests.analysis.made_runs import made_run, made_sweep, nats
 
@@ -125,6 +126,11 @@ def test_intervals_know_the_documents_where_they_are(sweep: Sweep, tmp_path: Pat
         pd.DataFrame(columns).to_parquet(folder / "documents.parquet")
     found = compared(tmp_path).arms
     assert found.loc["good", "interval"] == "bootstrap, documents"
+    assert found.loc["good", "low"] < 0 < found.loc["good", "high"]
+    assert found.loc["good", "p_holm"] < 0.01
+    assert (found.loc["good", "verdict"], found.loc["good", "short_of_text"]) == ("undecided", True)
+    assert verdict_in_words(found.loc["good"].to_dict(), "") == "undecided (needs more held-out text)"
+    assert list(found["verdict"])[2:4] == ["worse", "equivalent"]
     assert found.loc["good", "high"] - found.loc["good", "low"] > 5 * (
         without.loc["good", "high"] - without.loc["good", "low"]
     )
