@@ -20,6 +20,7 @@ from camoe.sweeping.plan import SweepPlan
 from camoe.sweeping.sweep import ArmRun, Sweep
 from camoe.sweeping.sweep_report import ArmJob, SweepReport
 from camoe.sweeping.text_fingerprint import cached_text
+from camoe.tracking import run_lock
 from camoe.tracking.run_index import RunIndex
 from camoe.tracking.run_status import State
 from camoe.tracking.sweep_parent import SweepParent, begin_parent
@@ -37,8 +38,18 @@ class Launch(Protocol):
 def run_sweep(sweep: Sweep, launch: Launch, task: Task) -> None:
     """Start what is missing and show how every run stands at the end.
 
-    Exits with 1 when one failed or was killed, with 128 + signal when a signal stopped the sweep.
+    Exits with 1 when one failed or was killed, with 128 + signal when a signal stopped the sweep. ConfigError when
+    another process is launching the same sweep.
     """
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    run_lock.hold(sweep.folder / "lock", "sweep")  # two launchers would start the same runs
+    try:
+        _run(sweep, launch, task)
+    finally:
+        run_lock.release(sweep.folder / "lock")
+
+
+def _run(sweep: Sweep, launch: Launch, task: Task) -> None:
     console = sweep_console()
     for line in dict.fromkeys(line for run in sweep.runs for line in run.command.warnings):
         print(f"warning: {line}", file=sys.stderr)

@@ -16,12 +16,12 @@ from camoe.tracking.process_identity import ProcessIdentity
 _held: dict[Path, IO[str]] = {}  # POSIX locks do not exclude within one process, and any close() would drop them
 
 
-def hold(path: Path) -> None:
-    """Take the lock until `release` or the end of this process; ConfigError names who has it."""
+def hold(path: Path, what: str = "run") -> None:
+    """Take the lock until `release` or the end of this process; ConfigError names who has it, and what is in use."""
     path = path.resolve()
     file = None if path in _held else path.open("a+", encoding="utf-8")
     if file is None or not _try_lock(file):
-        raise ConfigError(f"{path.parent}: this run is in use by {_holder(path)}; wait for it or stop it first")
+        raise ConfigError(f"{path.parent}: this {what} is in use by {_holder(path)}; wait for it or stop it first")
     file.truncate(0)
     file.write(json.dumps(asdict(ProcessIdentity.current())))
     file.flush()

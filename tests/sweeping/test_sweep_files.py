@@ -6,14 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
-from omegaconf import OmegaConf
 
-from camoe.config.option_catalog import CONF, REPOSITORY, first_comment
-from camoe.config.schema_store import register_with_hydra
-from camoe.sweeping.sweep import Sweep, plan_sweep
+from camoe.config.option_catalog import REPOSITORY, first_comment
+from tests.sweeping import planned_study
 
 STUDIES = {
     "alpha_sensitivity": 6,
@@ -25,16 +20,7 @@ STUDIES = {
 }
 
 
-@cache
-def planned(name: str) -> Sweep:
-    register_with_hydra()
-    overrides = [f"+sweeps={name}"]
-    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
-        sweeper = OmegaConf.to_container(config.hydra.sweeper)
-        assert isinstance(sweeper, dict)
-        return plan_sweep(config, loader, sweeper["arms"], sweeper["params"], overrides)
+planned = cache(planned_study.planned)
 
 
 def test_the_studies() -> None:
