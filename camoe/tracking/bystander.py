@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import State
-from camoe.tracking.tracker import Tracker
+from camoe.tracking.tracker import BEGINNING, Tracker
 
 
 class Bystander(Tracker):
@@ -30,6 +30,10 @@ class Bystander(Tracker):
 
     def keep(self, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Written by the other process."""
+
+    def state(self) -> dict[str, int]:
+        """None of its own."""
+        return BEGINNING
 
     def rewind(self, state: Mapping[str, int]) -> None:
         """Done by the other process."""

@@ -75,7 +75,8 @@ class RoutingStatistics:
     @torch.no_grad()
     def sum_over(self, ranks: Ranks) -> None:
         """Make the statistics those of all ranks."""
-        self._sums = dict(zip(self._sums, ranks.sum(list(self._sums.values())), strict=True))
+        *sums, micro_batches = ranks.sum([*self._sums.values(), torch.tensor(self._micro_batches)])
+        self._sums, self._micro_batches = dict(zip(self._sums, sums, strict=True)), int(micro_batches)
 
     def _measure(self, routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:
         self._winners = routing.experts.shape[-1]

@@ -55,3 +55,12 @@ def test_what_ended_the_run_is_passed_on_to_who_listened_before(number: signal.S
         assert (steps, heard) == ([number], [number])
     finally:
         signal.signal(number, before)
+
+
+def test_a_signal_to_another_process_stops_this_one_too() -> None:
+    def agree(own: int) -> int:
+        return max(own, signal.SIGUSR2)
+
+    with pytest.raises(Interrupted) as stop, Interruption() as interruption, interruption.deferred(agree):
+        assert interruption.requested
+    assert stop.value.signal is signal.SIGUSR2

@@ -1,0 +1,47 @@
+"""What ranks learn of one that ended: its reason, its signal, or that it vanished."""
+
+import signal
+
+import pytest
+import torch.distributed as dist
+
+from camoe.training.interruption import Interrupted
+from camoe.training.last_words import LastWords, PeerLost
+
+BROKEN = RuntimeError("Connection closed by peer")
+
+
+def _two() -> tuple[LastWords, LastWords]:
+    store = dist.HashStore()
+    return LastWords(store, 0), LastWords(store, 1)
+
+
+def test_the_first_reason_counts() -> None:
+    first, second = _two()
+    second.leave(ValueError("too hot"))
+    first.leave(RuntimeError("broken by it"))
+    for words in (first, second):
+        assert isinstance(words.explain(BROKEN), PeerLost)
+        assert str(words.explain(BROKEN)) == "rank 1: ValueError: too hot"
+
+
+def test_a_signal_to_one_is_a_signal_to_all() -> None:
+    first, second = _two()
+    second.leave(Interrupted(signal.SIGTERM))
+    reason = first.explain(BROKEN)
+    assert isinstance(reason, Interrupted)
+    assert reason.signal is signal.SIGTERM
+
+
+def test_one_that_said_nothing_vanished() -> None:
+    first, _ = _two()
+    assert "vanished (Connection closed by peer)" in str(first.explain(BROKEN))
+
+
+def test_waiting_ends_with_the_value_or_with_the_other_process() -> None:
+    first, second = _two()
+    first.store.set("told", "yes")
+    assert second.wait_for("told") == "yes"
+    first.leave(ValueError("no text"))
+    with pytest.raises(PeerLost, match="rank 0: ValueError: no text"):
+        second.wait_for("never told")
