@@ -16,6 +16,8 @@ from tests.distributed.processes import finished, start, torchrun_variables
 SHAPES = {2: ("2x2", "4x1"), 4: ("2x2",)}
 BOUND = 5e-6
 """Of the larger of 1 and the largest entry, after four steps: float32 sums in another order, and Adam on them."""
+REPORTED = 2e-3
+"""The same for what the market reports and nothing goes on from: correlations and slopes of a handful of audits."""
 pytestmark = pytest.mark.slow
 
 
@@ -64,4 +66,5 @@ def _near(alone: Tensor, shared: Tensor, whole: bool, name: str) -> bool:
     if "residual" in name or not alone.numel():
         return True  # what rounding leaves unexplained is rounding itself
     alone, shared = alone.double(), shared.double()
-    return float((alone - shared).abs().max()) <= BOUND * max(1.0, float(alone.abs().max()))
+    bound = REPORTED if name.startswith("market_statistics") else BOUND
+    return float((alone - shared).abs().max()) <= bound * max(1.0, float(alone.abs().max()))

@@ -54,7 +54,7 @@ def _after_records(cwd: Path, processes: list[subprocess.Popen[str]], count: int
 
 
 def test_torchrun_as_typed_gives_the_records_of_one_process(alone: Path, text: Path, tmp_path: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     typed = [*torchrun, RUN, *SMALL, f"data.path={text}"]
     result = subprocess.run(typed, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
