@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -90,9 +91,10 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
         display.say(f"run folder {folder.path}")
         display.choices(opening_lines(config, placement, corpus, model, ranks))
         _go_on_or_begin(trainer)
-        trainer.fit(interruption)
-        display.say("scoring the held-out text")
-        evaluation = trainer.evaluate(trainer.held_out)
+        with ranks.watched(partial(_finish, tracker)):
+            trainer.fit(interruption)
+            display.say("scoring the held-out text")
+            evaluation = trainer.evaluate(trainer.held_out)
         if ranks.is_first:
             _conclude(trainer, folder, corpus, evaluation)
         ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run
@@ -128,12 +130,20 @@ def _true_status(folder: RunFolder, config: RunConfig, display: ProgressDisplay,
     try:
         yield tracker
     except Interrupted as stop:
-        tracker.finish("killed", stop.signal.name)
+        _finish(tracker, stop)
         display.say(f"stopped by {stop.signal.name}; go on with: python run.py resume={shown_path(folder.path)}")
         raise
     except BaseException as error:
-        tracker.finish("failed", f"{type(error).__name__}: {error}")
+        _finish(tracker, error)
         raise
+
+
+def _finish(tracker: Tracker, error: BaseException) -> None:
+    """The status of a run that ends before its end."""
+    if isinstance(error, Interrupted):
+        tracker.finish("killed", error.signal.name)
+    else:
+        tracker.finish("failed", f"{type(error).__name__}: {error}")
 
 
 def _go_on_or_begin(trainer: Trainer) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor
 
@@ -55,6 +55,10 @@ class Ranks:
         """What the first rank says; the others, whose `text` is ignored, wait until it does, however long."""
         assert text is not None
         return text
+
+    def watched(self, report: Callable[[BaseException], object]) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Around what may block: where a rank fails and this one cannot notice, `report` hears of it and it ends."""
+        return nullcontext()
 
     @contextmanager
     def first_before_others(self) -> Iterator[None]:

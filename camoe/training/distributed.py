@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import groupby
@@ -22,6 +22,7 @@ from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.rooms import room
 from camoe.training.last_words import LastWords, PeerLost
 from camoe.training.launch import Launch
+from camoe.training.watch import Watch
 
 PATIENCE = timedelta(minutes=30)
 """How long ranks wait for one that lives but is late: the first one writes checkpoints while the others wait."""
@@ -89,6 +90,9 @@ class ConnectedRanks(Ranks):
             self.words.store.set(key, text)
             return text
         return self.words.wait_for(key)
+
+    def watched(self, report: Callable[[BaseException], object]) -> Watch:
+        return Watch(self.words, report)
 
     def _by_group(self, own: Tensor) -> Tensor:
         """[groups,...] sums over the ranks that share each of the micro-batches run at this time."""

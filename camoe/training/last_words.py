@@ -36,12 +36,14 @@ class LastWords:
 
     def explain(self, error: BaseException) -> BaseException:
         """What to raise when communication failed: Interrupted where a signal ended another process, else PeerLost."""
+        return self.heard() or PeerLost(f"another process of this run vanished ({' '.join(str(error).split())})")
+
+    def heard(self) -> BaseException | None:
+        """What ended another process, as far as one has said so."""
         words = self._read()
         if words is None:
-            return PeerLost(f"another process of this run vanished ({' '.join(str(error).split())})")
-        if words["signal"] is not None:
-            return Interrupted(words["signal"])
-        return PeerLost(words["reason"])
+            return None
+        return PeerLost(words["reason"]) if words["signal"] is None else Interrupted(words["signal"])
 
     def first_has_ended(self) -> None:
         """Said by the first rank when its files are as they will stay."""
