@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import runpy
 from typing import Any
 
-import run
 from camoe.training import trainer
+from tests.distributed.processes import ROOT
 
 FATAL_STEP = 3
 
@@ -20,4 +21,4 @@ def _failing_step(self: trainer.Trainer, *arguments: Any) -> Any:
 if __name__ == "__main__":
     _step = trainer.Trainer._step
     trainer.Trainer._step = _failing_step  # type: ignore[method-assign]
-    run.main()
+    runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
