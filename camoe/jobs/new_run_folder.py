@@ -16,9 +16,14 @@ from camoe.tracking.run_folder import RunFolder
 
 
 def new_run_folder(
-    config: RunConfig, command: CommandRecord, corpus: Corpus, model: LanguageModel, placement: Placement
+    config: RunConfig,
+    command: CommandRecord,
+    corpus: Corpus,
+    model: LanguageModel,
+    placement: Placement,
+    processes: int = 1,
 ) -> RunFolder:
-    """Make the folder of a run that is about to begin, with what it was made from."""
+    """Make the folder of a run that `processes` of them are about to begin, with what it was made from."""
     provenance = collect_provenance(
         data=corpus.fingerprint,
         initial_weights_by_group=weights_hash(model),
@@ -30,6 +35,7 @@ def new_run_folder(
         dispatch=placement.dispatch.name,
         matmul_precision=placement.matmul.name,
         threads=placement.threads,
+        processes=processes,
     )
     return RunFolder.create(
         config.output_dir,

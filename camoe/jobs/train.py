@@ -80,7 +80,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     if folder is not None:
         refuse_other_text(folder, corpus)
     elif ranks.is_first:
-        folder = new_run_folder(config, command, corpus, model, placement)
+        folder = new_run_folder(config, command, corpus, model, placement, ranks.count)
     folder = RunFolder(Path(ranks.tell(str(folder.path) if folder is not None else None)))
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
     with (

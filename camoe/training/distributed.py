@@ -27,6 +27,7 @@ from camoe.training.watch import Watch
 PATIENCE = timedelta(minutes=30)
 """How long ranks wait for one that lives but is late: the first one writes checkpoints while the others wait."""
 
+GLOO = "gloo"
 UNSENDABLE = (torch.bool, torch.int16)
 """Types that no backend adds up."""
 
@@ -36,7 +37,7 @@ class ConnectedRanks(Ranks):
 
     def __init__(self, launch: Launch, store: dist.Store, backend: str) -> None:
         self.index, self.count = launch.rank, launch.count
-        self.link = f"started by {launch.by}, connected by {backend}"
+        self.backend, self.link = backend, f"started by {launch.by}, connected by {backend}"
         self.words = LastWords(store, launch.rank)
         self._groups, self._group = launch.count, launch.rank
         self._told = 0
@@ -139,27 +140,27 @@ def connected(device: str) -> Iterator[Ranks]:
 @contextmanager
 def _told_to_others(ranks: ConnectedRanks) -> Iterator[None]:
     """Whatever ends the block ends the other ranks too: their communication breaks, and they learn why."""
+    whole = False
     try:
         yield
+        whole = True
     except BaseException as error:
         ranks.words.leave(error)
         if isinstance(error, PeerLost) and not ranks.is_first:
             raise SystemExit(f"rank {ranks.index} ends: {error}") from error
         raise
     finally:
-        if ranks.is_first:
-            ranks.words.first_has_ended()
-        dist.destroy_process_group()
-        if not ranks.is_first:
-            ranks.words.let_first_end()
+        if whole or ranks.backend == GLOO:  # nccl would wait for the others
+            dist.destroy_process_group()
+        ranks.words.part(ranks.count)
 
 
 def _backend(launch: Launch, store: dist.Store, device: str) -> str:
     """gloo for tensors on the CPU; for those on GPUs nccl, which wants a GPU of its own for every rank, else gloo."""
     if device == "cpu" or not torch.cuda.is_available():
-        return "gloo"
+        return GLOO
     torch.cuda.set_device(launch.local_rank % torch.cuda.device_count())
     own = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid
     store.set(f"gpu/{launch.rank}", f"{socket.gethostname()}/{own}")
     all_gpus = {store.get(f"gpu/{rank}") for rank in range(launch.count)}
-    return "cpu:gloo,cuda:nccl" if len(all_gpus) == launch.count and dist.is_nccl_available() else "gloo"
+    return "cpu:gloo,cuda:nccl" if len(all_gpus) == launch.count and dist.is_nccl_available() else GLOO

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from camoe.training.interruption import Interrupted
 
 KEY, FIRST_ENDED = "ended early", "the first has ended"
-FAREWELL = timedelta(seconds=30)
+FAREWELL, LAST_FAREWELL = timedelta(seconds=30), timedelta(seconds=5)
 PAUSE = 0.02  # seconds between two looks at the store
 
 
@@ -45,15 +45,19 @@ class LastWords:
             return None
         return PeerLost(words["reason"]) if words["signal"] is None else Interrupted(words["signal"])
 
-    def first_has_ended(self) -> None:
-        """Said by the first rank when its files are as they will stay."""
-        with suppress(RuntimeError):
-            self.store.set(FIRST_ENDED, "")
+    def part(self, count: int) -> None:
+        """Leave in order, without waiting long for those that cannot.
 
-    def let_first_end(self) -> None:
-        """Wait until it has, for launchers kill all processes once one has ended; at most FAREWELL."""
+        The others go once the first rank's files are as they will stay, for launchers kill all processes when one has
+        ended; the first, which may hold the store, goes once they all know.
+        """
         with suppress(RuntimeError):
-            self.store.wait([FIRST_ENDED], FAREWELL)
+            if self.rank:
+                self.store.wait([FIRST_ENDED], FAREWELL)
+                self.store.set(f"gone/{self.rank}", "")
+            else:
+                self.store.set(FIRST_ENDED, "")
+                self.store.wait([f"gone/{rank}" for rank in range(1, count)], LAST_FAREWELL)
 
     def wait_for(self, key: str) -> str:
         """A value that another process is going to give, however long that takes; raises when a process ends before."""

@@ -1,10 +1,13 @@
 """What ranks learn of one that ended: its reason, its signal, or that it vanished."""
 
 import signal
+import threading
+from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
 
+from camoe.training import last_words
 from camoe.training.interruption import Interrupted
 from camoe.training.last_words import LastWords, PeerLost
 
@@ -45,3 +48,23 @@ def test_waiting_ends_with_the_value_or_with_the_other_process() -> None:
     first.leave(ValueError("no text"))
     with pytest.raises(PeerLost, match="rank 0: ValueError: no text"):
         second.wait_for("never told")
+
+
+def test_the_first_leaves_last_but_does_not_wait_for_the_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[int] = []
+    first, second = _two()
+
+    def leave(words: LastWords) -> None:
+        words.part(2)
+        order.append(words.rank)
+
+    threads = [threading.Thread(target=leave, args=(words,)) for words in (second, first)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(order) == [0, 1]
+    monkeypatch.setattr(last_words, "LAST_FAREWELL", timedelta(milliseconds=10))
+    lonely, _ = _two()
+    leave(lonely)
+    assert order[-1] == 0
