@@ -39,7 +39,16 @@ def answer(found: Comparison) -> str:
 
 def what_is_open(found: Comparison) -> list[str]:
     """What the answer leaves out, a sentence each, and whether the plan was followed."""
-    return [*_open(found), _plan(found)]
+    return [*_unequal(found), *_open(found), _plan(found)]
+
+
+def _unequal(found: Comparison) -> Iterator[str]:
+    """Arms of the answer that had another amount of compute than the reference."""
+    judged = [arm for verdict in (BETTER, WORSE, EQUIVALENT) for arm in _with(found, verdict)]
+    unequal = [arm for arm in judged if abs(arm["flops_ratio"] - 1) > found.plan.flops_tolerance]
+    if unequal:
+        ratios = listed([f"{arm['arm']} ({arm['flops_ratio']:.2f} times)" for arm in unequal])
+        yield f"Not at the FLOPs per token of {found.reference}: {ratios}; part of a difference may be compute."
 
 
 def _open(found: Comparison) -> Iterator[str]:

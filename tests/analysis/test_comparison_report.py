@@ -93,6 +93,13 @@ def test_nothing_is_claimed_where_nothing_is_shown(found: Comparison) -> None:
     assert what_is_open(changed(found, verdict="no runs"))[0].startswith("Without a finished run: ")
 
 
+def test_unequal_compute_is_said_beside_the_answer(found: Comparison) -> None:
+    said = what_is_open(changed(found, verdict="better", flops_ratio=1.25))[0]
+    assert said.startswith("Not at the FLOPs per token of base: aux-0.1 (1.25 times), aux-1 (1.25 times)")
+    assert said.endswith("part of a difference may be compute.")
+    assert not what_is_open(changed(found, verdict="undecided", flops_ratio=1.25))[0].startswith("Not at the FLOPs")
+
+
 def test_lists_of_names() -> None:
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
 
