@@ -18,12 +18,14 @@ def comparison_notes(
     arms: pd.DataFrame, paired: Mapping[str, Pairs | ConfigError], runs: pd.DataFrame, plan: AnalysisConfig
 ) -> Iterator[str]:
     """`Comparison.notes`: what a reader must know before the figures, the gravest first."""
-    for arm, ratio in arms["flops_ratio"].items():
-        if abs(ratio - 1) > plan.flops_tolerance:
-            yield (
-                f"{UNEQUAL}: {arm} spends {ratio:.3f} times the FLOPs per token of {plan.reference}; "
-                "what it gains or loses may be compute"
-            )
+    unequal = [
+        f"{arm} {ratio:.3f}" for arm, ratio in arms["flops_ratio"].items() if abs(ratio - 1) > plan.flops_tolerance
+    ]
+    if unequal:
+        yield (
+            f"{UNEQUAL}: times the FLOPs per token of {plan.reference}: {', '.join(unequal)}; "
+            "a difference may be bought by compute"
+        )
     yield from (str(found) for found in paired.values() if isinstance(found, ConfigError))
     yield from _run_notes(runs)
     arms_with: dict[str, list[str]] = {}

@@ -165,7 +165,7 @@ def test_unequal_flops_are_said_first_and_refused_when_strict(tmp_path: Path) ->
     made_run(tmp_path, "a", 1)
     made_run(tmp_path, "b", 1, final={"final/flops_per_token": 1.25e6})
     found = compared(tmp_path)
-    assert found.notes[0].startswith("UNEQUAL FLOPs: b spends 1.250 times the FLOPs per token of a")
+    assert found.notes[0].startswith("UNEQUAL FLOPs: times the FLOPs per token of a: b 1.250;")
     with pytest.raises(ConfigError, match="UNEQUAL FLOPs"):
         compared(tmp_path, strict=True)
     assert not any(note.startswith("UNEQUAL") for note in compared(tmp_path, flops_tolerance=0.3).notes)
