@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -33,7 +35,7 @@ class Sweep:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What the arms and a run of one process share."""
-    return [*LONG, f"data.path={text_file(tmp_path_factory.mktemp('text'))}", "phase.schedule.normal.steps=60"]
+    return [*LONG, f"data.path={text_file(tmp_path_factory.mktemp('text'))}", "phase.schedule.normal.steps=90"]
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +44,23 @@ def sweep(cluster: Cluster, settings: list[str], tmp_path_factory: pytest.TempPa
     cwd = tmp_path_factory.mktemp("ranks")
     launcher = Launcher(cluster, cwd, "ranks", ARMS, *settings, "hydra.launcher.tasks_per_node=2")
     jobs = launcher.jobs()
-    until(lambda: trains(cwd, "broken"))
-    os.kill(process_of_rank(jobs["broken"], 1), signal.SIGKILL)
-    died = time.monotonic()
-    until(lambda: trains(cwd, "stopped"))
-    cluster.run("scancel", "--signal=USR2", jobs["stopped"])
-    until(lambda: cluster.queue_state(jobs["broken"]) in ("FAILED", "COMPLETED", "CANCELLED"))
-    took = time.monotonic() - died
+    blows = {
+        "stopped": lambda job: cluster.run("scancel", "--signal=USR2", job),
+        "broken": lambda job: os.kill(process_of_rank(job, 1), signal.SIGKILL),
+    }
+    struck: dict[str, float] = {}
+    while blows:
+        arm = until(lambda: next((arm for arm in blows if trains(cwd, arm)), ""))
+        blows.pop(arm)(jobs[arm])
+        struck[arm] = time.time()
     launcher.end()
-    return Sweep(cwd, launcher, jobs, took)
+    return Sweep(cwd, launcher, jobs, ended(cluster, jobs["broken"]) - struck["broken"])
+
+
+def ended(cluster: Cluster, job: str) -> float:
+    """When a job ended, seconds since 1970."""
+    (when,) = re.findall(r"EndTime=(\S+)", cluster.run("scontrol", "show", "job", job))
+    return datetime.fromisoformat(when).timestamp()
 
 
 def process_of_rank(job: str, rank: int) -> int:

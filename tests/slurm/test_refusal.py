@@ -12,7 +12,7 @@ from tests.slurm.command import Launcher
 
 @pytest.mark.parametrize(
     ("setting", "said"),
-    [("partition=gpu", "partition"), ("nodes=50", "nod"), ("gpus=1", "gres"), ("constraint=a100", "feature")],
+    [("partition=gpu", "partition"), ("nodes=50", "node")],
 )
 def test_by_sbatch(cluster: Cluster, tmp_path: Path, setting: str, said: str) -> None:
     launcher = Launcher(cluster, tmp_path, "refused", {"whole": ["seed=1"]}, f"hydra.launcher.{setting}")
