@@ -1,4 +1,4 @@
-"""Options of the whole suite, and an MLflow store per test: migrating one takes six seconds, copying its file none."""
+"""Options of the whole suite, real text, and an MLflow store per test: making one takes 6 s, copying its file none."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+
+from tests.jobs.command import text_file
 
 DEFAULT_GOLDEN_DIR = Path(__file__).resolve().parent / "golden"
 
@@ -27,6 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
     folder: Path = config.getoption("--golden-dir")
     if not folder.is_dir():
         raise pytest.UsageError(f"--golden-dir: no such folder: {folder}")
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of real text, for the tests that run the command line; nobody writes to it."""
+    return text_file(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="session")

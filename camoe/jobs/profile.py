@@ -71,7 +71,7 @@ def _trainer(config: RunConfig, command: CommandRecord, placement: Placement) ->
 
 def _flops_of_a_step(trainer: Trainer, costs: dict[str, RoomCost], profile: StepProfile) -> dict[str, float]:
     """Forward FLOPs of one step by room; experts and bridge by the load they had, not by an even one."""
-    mix, transformer = trainer.config.experts, trainer.statistics.metrics()["routing/trans_share"]
+    mix, transformer = trainer.config.experts, trainer.window.statistics.metrics()["routing/trans_share"]
     even = mix.transformer_prefix / mix.total
     load = {
         "transformer_prefix": transformer / even if even else 0.0,

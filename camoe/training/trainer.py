@@ -21,8 +21,6 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.rooms import room
 from camoe.tracking.console import ProgressDisplay
-from camoe.tracking.ledger_window import LedgerWindow
-from camoe.tracking.market_statistics import market_statistics_of
 from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.tracking.tracker import Tracker
 from camoe.training.batch_share import BatchShare
@@ -30,6 +28,7 @@ from camoe.training.checkpoint import CheckpointStore, Snapshot
 from camoe.training.experiments import Experiments
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
+from camoe.training.log_window import LogWindow
 from camoe.training.objectives import Batch
 from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
@@ -39,7 +38,6 @@ from camoe.training.stopwatch import Stopwatch
 from camoe.training.train_step import MicroBatch, StepResult, micro_batches, train_step
 from camoe.training.training_flops import AuditCost, training_flops
 from camoe.training.training_text import TrainingText
-from camoe.training.window_means import WindowMeans
 
 log = logging.getLogger(__name__)
 CHECK_LEN = 32  # tokens per sequence of the self-check
@@ -92,9 +90,7 @@ class Trainer:
         self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
-        self.statistics, self.means = routing_statistics_of(model), WindowMeans()
-        self.market_statistics = market_statistics_of(config.economy)
-        self.ledger = LedgerWindow(model.market.accounts)
+        self.window = LogWindow(model)
         self.progress = Progress()
         self._audit_cost = AuditCost.of(model)
         self._stopwatch = Stopwatch()
@@ -136,11 +132,8 @@ class Trainer:
             tensors={
                 "model": weights,
                 "optimizer": optimizer_tensors(self.optimizer, self._names()),
-                "means": self.means.state(),
-                "statistics": self.statistics.state(),
-                "market_statistics": self.market_statistics.state(),
-                "ledger": self.ledger.state(),
                 "random": generators,
+                **self.window.state(),
             },
             values={
                 "progress": asdict(self.progress),
@@ -160,10 +153,7 @@ class Trainer:
             raise ConfigError("resume: the checkpoint belongs to a run of another configuration")
         self.model.load_state_dict({**tensors["model"], **values["model"]})
         restore_optimizer(self.optimizer, self._names(), tensors["optimizer"])
-        self.means.load_state(tensors["means"], self.device)
-        self.statistics.load_state(tensors["statistics"], self.device)
-        self.market_statistics.load_state(tensors["market_statistics"], self.device)
-        self.ledger.load_state(tensors["ledger"], self.device)
+        self.window.load_state(tensors, self.device)
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
         self.tracker.rewind(values["tracker"])
@@ -229,20 +219,16 @@ class Trainer:
         with room("data"):
             batches = self.batches(self.progress.step)
         clip = self.config.optimizer.grad_clip
-        return train_step(self.model, self.optimizer, batches, phase, self.statistics, grad_clip=clip, ranks=self.ranks)
+        statistics = self.window.statistics
+        return train_step(self.model, self.optimizer, batches, phase, statistics, grad_clip=clip, ranks=self.ranks)
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""
         self.progress.step += 1
         self.progress.tokens_seen += self._tokens_per_step
         if result.applied:
-            self.means.add({f"loss/{name}": value for name, value in result.losses.items()})
-            self.means.add(
-                {"loss/total": torch.stack(list(result.losses.values())).sum(), "progress/grad_norm": result.grad_norm}
-            )
+            self.window.add(result)
             if result.market is not None:
-                self.market_statistics.add(result.market)
-                self.ledger.add(result.market)
                 done = self.experiments.of_step(self.progress.step - 1, self.sequences)
                 self.progress.audited += self._audit_cost.of_step(done, self.config.train.ctx_len)
         else:
@@ -260,14 +246,10 @@ class Trainer:
     def _log(self, phase: Phase) -> None:
         """One record of the window since the last one; then a new window begins."""
         steps, seconds = self._stopwatch.lap(self.progress.step)
-        routing = self.statistics.metrics()
-        self._count_flops(routing)
+        window = self.window.record()
+        self._count_flops(window)
         record = {
-            **self.means.means(),
-            **routing,
-            **self.statistics.series(),
-            **self.market_statistics.metrics(),
-            **self.market_statistics.series(),
+            **window,
             **self._phase_record(phase),
             **self.spent(),
             "progress/skipped_steps": self.progress.skipped_steps,
@@ -275,16 +257,15 @@ class Trainer:
             "time/tokens_per_s": steps * self._tokens_per_step / seconds,
         }
         self.tracker.log(self.progress.step, record)
-        if (booked := self.ledger.record()) is not None:
+        if (booked := self.window.booked()) is not None:
             self.tracker.book(self.progress.step, {"tokens_seen": self.progress.tokens_seen, **booked})
         loss, speed = record.get("loss/language_model", math.nan), record["time/tokens_per_s"]
         self.display.update(self.progress.step, loss=loss, tokens_per_s=speed, phase=phase.name)
-        for window in (self.statistics, self.market_statistics, self.ledger, self.means):
-            window.reset()
+        self.window.reset()
 
-    def _count_flops(self, routing: Mapping[str, float]) -> None:
+    def _count_flops(self, window: Mapping[str, Any]) -> None:
         """Add a log window's; a window of skipped steps alone counts none."""
-        tokens, per_token = routing.get("routing/tokens", 0.0), routing.get("routing/flops_per_token", 0.0)
+        tokens, per_token = window.get("routing/tokens", 0.0), window.get("routing/flops_per_token", 0.0)
         self.progress.train_flops += training_flops(per_token, tokens, self.progress.audited)
         self.progress.audited = 0.0
 

@@ -80,12 +80,18 @@ def trainer_of(case: str, ranks: Ranks, folder: Path, micro_batch: int = 2, grad
     )
 
 
+def _running_losses(trainer: Trainer) -> list[float]:
+    """Means since the start, of every loss and of the gradient's norm."""
+    own = ("loss/", "progress/grad_norm")
+    return [value for name, value in trainer.window.record().items() if name.startswith(own)]
+
+
 def outcome(trainer: Trainer) -> dict[str, Tensor]:
     """Train to the end; the whole state, every loss, and an evaluation."""
     losses = []
     while trainer.progress.step < STEPS:
         trainer.advance()
-        losses.append(torch.tensor(list(trainer.means.means().values())))
+        losses.append(torch.tensor(_running_losses(trainer)))
     evaluation = trainer.evaluate(trainer.sample, keep_winners=True)
     assert evaluation.winners is not None
     saved = trainer.snapshot().tensors

@@ -12,15 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.distributed.processes import ROOT, finished, srun_variables, start, torchrun_variables
-from tests.jobs.command import SMALL, TOTAL_STEPS, records, run, run_folder, text_file
+from tests.jobs.command import SMALL, TOTAL_STEPS, records, run, run_folder
 
 RUN = str(ROOT / "run.py")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_file(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.command import SMALL, command, records, run, run_folder, text_file
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_file(tmp_path_factory.mktemp("text"))
+from tests.jobs.command import SMALL, command, records, run, run_folder
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.ledger_statement import statement_of
 from analysis.run_files import LedgerFile, read_ledger
-from tests.jobs.command import SMALL, command, records, run, run_folder, text_file
+from tests.jobs.command import SMALL, command, records, run, run_folder
 
 LIVELY = [  # everything that can move money does
     "economy=calibrated",
@@ -31,11 +31,6 @@ LIVELY = [  # everything that can move money does
 
 def settings(text: Path) -> list[str]:
     return [*SMALL, *LIVELY, f"data.path={text}"]
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_file(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")

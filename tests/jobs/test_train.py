@@ -12,12 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.jobs.command import SMALL, STEPS, TOTAL_STEPS, command, records, run, run_folder, text_file
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_file(tmp_path_factory.mktemp("text"))
+from tests.jobs.command import SMALL, STEPS, TOTAL_STEPS, command, records, run, run_folder
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.command import records, run, text_file
+from tests.jobs.command import records, run
 from tests.sweeping.sweep_command import (
     begin,
     ctrl_c,
@@ -27,11 +27,6 @@ FAILING = {
     "wild": ["train.base_lr=1e30", "train.max_skipped_steps=0"],
 }
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_file(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")
