@@ -240,10 +240,10 @@ def test_the_command_says_what_it_did_to_each_run(tmp_path: Path, store: str) ->
     first = sync(tmp_path, f"tracking.uri={store}")
     assert (first.returncode, first.stderr) == (0, "")
     *lines, closing, look = first.stdout.splitlines()
-    assert [line.partition(": ")[2] for line in lines] == [
+    assert {line.partition(": ")[2] for line in lines} == {
         "completed: new in MLflow, 3 records, 5 files, status FINISHED",
         f"left alone: running as {ProcessIdentity.current()}",
-    ]
+    }
     assert closing == (
         "1 complete already, 1 completed, 1 left alone; sent: new runs 1, records 3, files 5, statuses 1"
     )
