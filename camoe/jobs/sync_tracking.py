@@ -98,7 +98,7 @@ class Report:
 
     def close(self, n_run: int) -> None:
         """The closing line, also after an interruption, and how to see the runs."""
-        runs = ", ".join(f"{count} {what}" for what, count in self.runs.items()) or "no run looked at"
+        runs = ", ".join(f"{count} {what}" for what, count in sorted(self.runs.items())) or "no run looked at"
         sent = ", ".join(f"{what} {count}" for what, count in self.sent.items() if count) or "nothing"
         left = n_run - self.runs.total()
         self._say(f"{runs}; sent: {sent}" + (f"; {left} to go: repeat the command" if left else ""))

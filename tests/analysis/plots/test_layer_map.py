@@ -18,4 +18,6 @@ def test_rows_are_layers_and_the_fair_share_is_marked() -> None:
 
 
 def test_nothing_anywhere_can_be_drawn() -> None:
-    layer_map(np.array([1.0]), np.zeros((1, 1)), "percent")
+    (image,) = layer_map(np.array([1.0]), np.zeros((1, 1)), "percent").axes[0].images
+    low, high = image.get_clim()
+    assert low == 0 < high  # a scale of no extent would colour nothing as everything

@@ -48,4 +48,6 @@ def test_even_shares_are_white_not_noise() -> None:
 
 
 def test_shares_that_are_not_numbers_leave_the_map_empty() -> None:
-    share_over_time(np.array([1.0, 2.0]), np.full((2, 1, 3), np.nan), NAMES)
+    (image,) = share_over_time(np.array([1.0, 2.0]), np.full((2, 1, 3), np.nan), NAMES).axes[0].images
+    assert np.ma.getmaskarray(image.get_array()).all()
+    assert image.get_clim() == (-0.01, 0.01)
