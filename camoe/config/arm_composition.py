@@ -10,7 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from camoe.config.command_record import overrides_of, own_choices
+from camoe.config.command_record import overrides_of, own_choices, setting_name
 from camoe.config.group_choice import check_choices
 from camoe.config.post_mortem import COMPOSITION_ERRORS, explain
 from camoe.config.refusal import ConfigError
@@ -40,7 +40,7 @@ def compose_arms(config: DictConfig, loader: ConfigLoader, arms: Sequence[Sequen
     compositions: dict[tuple[str, ...], DictConfig] = {}
     composed = []
     for number, arm in enumerate(arms, start=1):
-        seedless = tuple(override for override in arm if _name(override) not in SEEDS)
+        seedless = tuple(override for override in arm if setting_name(override) not in SEEDS)
         try:
             if seedless not in compositions:
                 compositions[seedless] = _compose(config, loader, arm)
@@ -68,7 +68,7 @@ def _compose(config: DictConfig, loader: ConfigLoader, arm: Sequence[str]) -> Di
 def _with_seeds(composition: DictConfig, arm: Sequence[str]) -> DictConfig:
     """A copy with the arm's seeds, which are plain values and so can be set after composition."""
     seeded = composition.copy()
-    for override in OverridesParser.create().parse_overrides([text for text in arm if _name(text) in SEEDS]):
+    for override in OverridesParser.create().parse_overrides([text for text in arm if setting_name(text) in SEEDS]):
         try:
             OmegaConf.update(seeded, override.key_or_group, override.value())
         except ValueError:
@@ -85,8 +85,4 @@ def _resolved(composition: DictConfig, arm: Sequence[str], command_line: Sequenc
     with open_dict(composition):
         del composition["hydra"]
     config = resolve(composition)
-    return ComposedArm(tuple(arm), config, choices, tuple(without_effect(config, [_name(text) for text in arm])))
-
-
-def _name(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
+    return ComposedArm(tuple(arm), config, choices, tuple(without_effect(config, [setting_name(text) for text in arm])))

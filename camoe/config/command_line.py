@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from camoe.config.command_record import CommandRecord, current_command, overrides_of
+from camoe.config.command_record import CommandRecord, current_command, overrides_of, setting_name
 from camoe.config.group_choice import check_choices
 from camoe.config.refusal import EXIT_CODE, ConfigError
 from camoe.config.resolve import resolve
@@ -65,7 +65,7 @@ def typed(task: Callable[[RunConfig, CommandRecord], Any]) -> Callable[[DictConf
         try:
             check_choices(hydra.runtime.choices, overrides)
             config = resolve(cfg)
-            chosen = [override.lstrip("+").partition("=")[0] for override in overrides]
+            chosen = [setting_name(override) for override in overrides]
             warnings = tuple(without_effect(config, chosen))
             for line in warnings:
                 print(f"warning: {line}", file=sys.stderr)

@@ -25,6 +25,11 @@ class CommandRecord:
     issued: datetime = field(default_factory=datetime.now)
 
 
+def setting_name(override: str) -> str:
+    """The dotted setting, or the group, that an override is about: `+a.b=1` and `~a.b` give `a.b`."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def overrides_of(hydra: DictConfig) -> list[str]:
     """The overrides that are not Hydra's own, as written: an interpolation in one is not looked up."""
     return cast(list[str], OmegaConf.to_container(hydra.overrides.task, resolve=False))

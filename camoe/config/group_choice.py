@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from camoe.config.command_record import setting_name
 from camoe.config.option_catalog import groups, mechanisms, options
 from camoe.config.refusal import ConfigError, not_an_option
 
@@ -46,7 +47,7 @@ def check_choices(choices: Mapping[str, Any], overrides: Sequence[str]) -> None:
 
     Hydra takes the last of two choices, and leaves a deleted group at the schema's defaults, without a word.
     """
-    keys = Counter(override.lstrip("+~").partition("=")[0] for override in overrides)
+    keys = Counter(map(setting_name, overrides))
     for group in (*groups(), *(name for name in mechanisms() if choices.get("economy") == MECHANICAL)):
         if keys[group] > 1:
             raise ConfigError(f"{group}: chosen {keys[group]} times; choose one option")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from camoe.config import ConfigError
+from camoe.config.command_record import setting_name
 
 
 def refuse_foreign(overrides: Sequence[str], own: Collection[str], what: str, advice: str = "") -> None:
@@ -12,14 +13,10 @@ def refuse_foreign(overrides: Sequence[str], own: Collection[str], what: str, ad
 
     `what` says which run has a configuration of its own, `advice` what else the user may do.
     """
-    foreign = [override for override in overrides if not {_name(override), _group(override)} & {*own}]
+    foreign = [override for override in overrides if not {setting_name(override), _group(override)} & {*own}]
     if foreign:
         raise ConfigError(f"{what} its own configuration; leave out {', '.join(foreign)}{advice}")
 
 
-def _name(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
-
-
 def _group(override: str) -> str:
-    return _name(override).partition(".")[0]
+    return setting_name(override).partition(".")[0]

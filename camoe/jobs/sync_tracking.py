@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from camoe.config import ConfigError, RunConfig
-from camoe.config.command_record import CommandRecord
+from camoe.config.command_record import CommandRecord, setting_name
 from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.sweeping.plan import SweepPlan, sweep_folder
 from camoe.tracking.mlflow_store import how_to_look, prepare_environment, tracking_uri
@@ -32,7 +32,7 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     """
     refuse_foreign(command.overrides, OWN_SETTINGS, "job: sync_tracking sends each run with")
     uri = tracking_uri(config.tracking) if config.tracking.uri else None
-    experiment = config.tracking.experiment if "tracking.experiment" in _named(command) else None
+    experiment = config.tracking.experiment if "tracking.experiment" in map(setting_name, command.overrides) else None
     folders = _folders(config)
     prepare_environment()
     report = Report(Console(soft_wrap=True), StoreCompletion(uri, experiment))
@@ -60,10 +60,6 @@ def _folders(config: RunConfig) -> list[RunFolder]:
     if not folders:
         raise ConfigError(f"{where} in {config.output_dir}; runs are in output_dir/<date>/<run>")
     return folders
-
-
-def _named(command: CommandRecord) -> list[str]:
-    return [override.lstrip("+").partition("=")[0] for override in command.overrides]
 
 
 @dataclass

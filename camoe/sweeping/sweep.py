@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
 from camoe.config.arm_composition import ComposedArm, compose_arms
-from camoe.config.command_record import CommandRecord
+from camoe.config.command_record import CommandRecord, setting_name
 from camoe.config.refusal import ConfigError
 from camoe.config.run import RunConfig, SeedsConfig
 from camoe.config.signature import signature
@@ -75,7 +75,7 @@ def plan_sweep(
 
 def _arm_run(number: int, planned: PlannedArm, found: ComposedArm, folder: Path) -> ArmRun:
     labels = (f"sweep={folder.name}", f"arm={QuotedString(planned.arm, Quote.single).with_quotes()}")
-    own = [text for text in found.overrides if text.partition("=")[0] not in ("sweep", "arm")]
+    own = [text for text in found.overrides if setting_name(text) not in ("sweep", "arm")]
     command = CommandRecord(
         argv=tuple(sys.argv),
         overrides=(*own, *labels),
