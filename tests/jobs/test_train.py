@@ -182,7 +182,9 @@ def test_a_resumed_run_is_running_and_a_second_resume_is_refused(text: Path, tmp
 def test_a_signal_while_the_held_out_text_is_scored_ends_the_run_too(
     finished: Path, text: Path, tmp_path: Path
 ) -> None:
-    settings = [*SMALL, f"data.path={text}", "data.max_valid_bytes=null"]
+    long = tmp_path / "long.txt"  # half of it takes many seconds to score: the signal cannot come too late
+    long.write_text(text.read_text() * 8)
+    settings = [*SMALL, f"data.path={long}", "data.max_valid_bytes=null", "data.valid_fraction=0.5"]
     process = subprocess.Popen(command(*settings), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
