@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from camoe.config.layer_schedule import LAYER_SCHEDULES, scheduled_layers
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
@@ -22,6 +23,15 @@ class ModelConfig:
     deep_embed_shared: bool = setting(True, help="all layers share the DeepEmbed tables k_emb and v_emb")
     deep_embed_query_dim: int = setting(256, help="query width of DeepEmbedAttention", low=1)
     deep_embed_cache_dim: int = setting(32, help="width of the cached key and value latents", low=1)
+    layers: str = setting(
+        "all_rwkv", help="where causal attention replaces RWKV-7 time mixing", options=LAYER_SCHEDULES
+    )
+    attention_ratio: float = setting(
+        0.25, help="share of layers with attention (top, interleave, hybrid)", above=0, high=1
+    )
+    attention_period: int = setting(4, help="spacing p of layers=interleave and hybrid: p-1, 2p-1, ...", low=1)
+    attention_indices: list[int] | None = setting(None, help="0-based attention layers of layers=explicit")
+    attention_rotary: bool = setting(False, help="rotary positions in the attention layers (CDRmix has none)")
 
     def __post_init__(self) -> None:
         if self.head_size not in (16, 32, 64, 128):
@@ -31,3 +41,11 @@ class ModelConfig:
                 f"model.n_embd: {self.n_embd} is not a multiple of model.head_size {self.head_size}; "
                 f"nearest is {max(1, round(self.n_embd / self.head_size)) * self.head_size}"
             )
+        self.attention_layers  # noqa: B018 (refuses a schedule that cannot be met)
+
+    @property
+    def attention_layers(self) -> tuple[int, ...]:
+        """The layers, 0-based and rising, whose block has causal attention in place of TimeMix."""
+        return scheduled_layers(
+            self.layers, self.n_layer, self.attention_ratio, self.attention_period, self.attention_indices
+        )

@@ -41,6 +41,22 @@ RULES = (
         "model.deep_embed_attention is false",
     ),
     Rule(
+        ("model.attention_rotary",),
+        lambda run: not run.model.attention_layers,
+        "no layer of model.layers has attention",
+    ),
+    Rule(
+        ("model.attention_ratio",),
+        lambda run: run.model.layers in ("all_rwkv", "explicit"),
+        "model.layers needs no ratio",
+    ),
+    Rule(
+        ("model.attention_period",),
+        lambda run: run.model.layers not in ("interleave", "hybrid"),
+        "model.layers spaces no attention layers",
+    ),
+    Rule(("model.attention_indices",), lambda run: run.model.layers != "explicit", "model.layers is not explicit"),
+    Rule(
         ("model.prefix_len", "model.low_rank"),
         lambda run: not run.experts.transformer_prefix,
         "experts.transformer_prefix is 0",

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from camoe.config.refusal import ConfigError
 
-NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text", list[int]: "a list of integers"}
 
 
 def wrong_type(path: str, value: object, annotation: Any) -> ConfigError:

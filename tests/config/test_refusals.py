@@ -54,6 +54,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "~train.base_lr": ("~train.base_lr: cannot be deleted",),
     "model.n_layer=???": ("model.n_layer: no value given",),
     "name=${nope}": ("name: ${nope} leads nowhere",),
+    "model.layers=topp": ("model.layers: no option 'topp'; did you mean top?",),
+    "model.layers=top model.attention_ratio=0.3": ("model.attention_ratio: 0.3 of model.n_layer 4", "nearest is 0.25"),
+    "model.layers=explicit model.attention_indices=3": (
+        "model.attention_indices: 3 is not a list of integers or null",
+    ),
+    "model.layers=explicit model.attention_indices=[a]": ("model.attention_indices: ['a'] is not a list of integers",),
     "router.top_k=4": ("router.top_k: 4 of 4 experts", "at most 3"),
     "economy=calibrated economy/credit=gradient train.recompute=block": ("economy.credit.kind: gradient", "midpoint"),
     "router=market_only economy=off": ("router.kind: market_only", "economy.kind off"),

@@ -12,6 +12,10 @@ from camoe.config.without_effect import RULES, without_effect
 
 IDLE = [
     (["model.deep_embed_query_dim=64"], ["model.deep_embed_attention=true"]),
+    (["model.attention_rotary=true"], ["model.layers=top"]),
+    (["model.attention_ratio=0.5"], ["model.layers=top"]),
+    (["model.layers=top", "model.attention_period=2"], ["model.layers=interleave", "model.attention_ratio=0.5"]),
+    (["model.attention_indices=[1]"], ["model.layers=explicit"]),
     (["experts=4r0t", "model.prefix_len=4"], ["experts=3r1t"]),
     (["experts=0r4t", "experts.token_shift=false"], ["experts=2r2t"]),
     (["router.balance_coefficient=0", "router.balance_differentiable=false"], ["router.balance_coefficient=0.1"]),
