@@ -21,9 +21,19 @@ class OptimizerConfig:
     weight_decay: float = setting(0.1, help="decoupled weight decay, matrices only", low=0)
     grad_clip: float = setting(1.0, help="largest global gradient norm; 0 switches clipping off", low=0)
     warmup_steps: int = setting(10, help="linear warm-up, optimiser steps", low=0)
-    decay: str = setting("linear", help="shape of the final decay", options=("none", "linear", "cosine"))
+    decay: str = setting(
+        "linear",
+        help="shape of the final decay; cosine_restarts: cosine cycles from the first step on, with a linear decay of "
+        "their height at the end of the run",
+        options=("none", "linear", "cosine", "cosine_restarts"),
+    )
     decay_fraction: float = setting(0.5, help="share of the run, at its end, over which the rate decays", low=0, high=1)
     final_ratio: float = setting(0.1, help="learning rate at the very end, as a share of the base rate", low=0, high=1)
+    cycle_steps: int = setting(5000, help="optimiser steps of the first cycle of cosine_restarts", low=1)
+    cycle_growth: float = setting(2.0, help="length of a cycle of cosine_restarts over that of the one before", low=1)
+    cycle_decay: float = setting(
+        0.7, help="height of a cycle of cosine_restarts over that of the one before", above=0, high=1
+    )
 
     def __post_init__(self) -> None:
         if self.beta1 >= 1 or self.beta2 >= 1:

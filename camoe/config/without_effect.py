@@ -11,6 +11,7 @@ from camoe.config.economy import V21Config
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
 from camoe.config.job import TAKE_A_RUN
 from camoe.config.phase import PhaseConfig
+from camoe.config.restart_cycles import RESTARTS, unfinished_cycle
 from camoe.config.run import RunConfig
 
 
@@ -100,6 +101,11 @@ RULES = (
         lambda run: run.optimizer.decay == "none",
         "optimizer.decay is none",
     ),
+    Rule(
+        ("optimizer.cycle_steps", "optimizer.cycle_growth", "optimizer.cycle_decay"),
+        lambda run: run.optimizer.decay != RESTARTS,
+        f"optimizer.decay is not {RESTARTS}",
+    ),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "cuda", "kernel.wkv is cuda"),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "native", "kernel.wkv is native"),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "reference", "kernel.wkv is reference"),
@@ -118,7 +124,10 @@ RULES = (
 
 
 def without_effect(config: RunConfig, chosen: Iterable[str]) -> list[str]:
-    """One line for each setting in `chosen` (dotted paths) that changes nothing, and each phase that cannot learn."""
+    """One line for each setting in `chosen` (dotted paths) that changes nothing, and each phase that cannot learn.
+
+    Also for a learning rate whose last cycle does not come to its end.
+    """
     chosen = list(chosen)
     idle_rules = [rule for rule in RULES if rule.idle(config)]
     lines = [
@@ -127,7 +136,13 @@ def without_effect(config: RunConfig, chosen: Iterable[str]) -> list[str]:
         for rule in idle_rules
         if any(fnmatchcase(setting, pattern) for pattern in rule.settings)
     ]
-    return lines + _skipped_phase_settings(config, chosen) + _phases_that_cannot_learn(config)
+    cycle = unfinished_cycle(config.optimizer, config.phase.total_steps)
+    return [
+        *lines,
+        *_skipped_phase_settings(config, chosen),
+        *_phases_that_cannot_learn(config),
+        *([cycle] if cycle else []),
+    ]
 
 
 def _skipped_phase_settings(config: RunConfig, chosen: list[str]) -> list[str]:

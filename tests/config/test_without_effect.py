@@ -24,6 +24,7 @@ IDLE = [
     (["economy.min_capital_share=0.3", "economy.base_compute_floor_ratio=0.1"], ["economy.min_capital_share=0.01"]),
     (["economy=off", "phase.schedule.normal.market_bids=true", "phase.schedule.criticwarm.steps=0"], ["economy=v18"]),
     (["optimizer.decay=none", "optimizer.final_ratio=0.2"], ["optimizer.decay=cosine"]),
+    (["optimizer.decay=cosine", "optimizer.cycle_steps=100"], ["optimizer.decay=cosine_restarts"]),
     (["kernel=cuda", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=native", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=reference", "kernel.chunk_len=8"], ["kernel=chunked"]),
