@@ -8,6 +8,8 @@ from camoe.config.layer_schedule import LAYER_SCHEDULES, scheduled_layers
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
+DYNAMICS = ("none", "pid", "mu_pull")
+
 
 @dataclass(kw_only=True)
 class ModelConfig:
@@ -19,6 +21,11 @@ class ModelConfig:
     tie_embeddings: bool = setting(True, help="head shares the embedding matrix; logits scaled by C^-1/2")
     prefix_len: int = setting(8, help="rows P of the prefix a Transformer expert attends to", low=1)
     low_rank: int = setting(16, help="rank r of the bridge from the RWKV state to the prefix", low=1)
+    dynamics: str = setting(
+        "none",
+        help="pull of the residual stream to a learned point: none, pid (velocity over depth), mu_pull (without)",
+        options=DYNAMICS,
+    )
     deep_embed_attention: bool = setting(False, help="add DeepEmbedAttention beside TimeMix in every block")
     deep_embed_shared: bool = setting(True, help="all layers share the DeepEmbed tables k_emb and v_emb")
     deep_embed_query_dim: int = setting(256, help="query width of DeepEmbedAttention", low=1)

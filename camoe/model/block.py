@@ -8,6 +8,7 @@ from camoe.config.run import RunConfig
 from camoe.economy.layer_quote import LayerQuote
 from camoe.model.bridge import OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedAttention, DeepEmbedTables
+from camoe.model.dynamics import build_dynamics
 from camoe.model.mixture import Mixture
 from camoe.model.recompute import run_stage
 from camoe.model.recurrent_state import LayerState, last_token, previous_tokens
@@ -18,7 +19,7 @@ from camoe.routing.election_terms import LayerTerms
 
 
 class Block(nn.Module):
-    """x += TimeMix(LN1 x) [+ DEA(LN1 x, ids)]; x += Mixture(LN2 x, state readout)."""
+    """x += TimeMix(LN1 x) [+ DEA(LN1 x, ids)]; [x = Dynamics(x)]; x += Mixture(LN2 x, state readout)."""
 
     def __init__(self, layer_id: int, config: RunConfig, tables: DeepEmbedTables | None) -> None:
         super().__init__()
@@ -30,6 +31,7 @@ class Block(nn.Module):
         if model.deep_embed_attention:
             with seeded(seed, f"blocks.{layer_id}.dea"):
                 self.dea = DeepEmbedAttention(model, config.tokenizer.vocab_size, layer_id, tables)
+        self.dynamics = build_dynamics(model.dynamics, model.n_embd)
         self.mixture = Mixture(layer_id, model, config.experts, config.router, config.economy, seed)
         self.recompute_time_mix = config.train.recompute == "time_mix"
 
@@ -38,12 +40,13 @@ class Block(nn.Module):
         x: Tensor,
         tokens: Tensor,
         v_first: Tensor | None,
+        velocity: Tensor | None,
         state: LayerState,
         bridge: OpenBridge | None,
         quote: LayerQuote | None,
         terms: LayerTerms,
-    ) -> tuple[Tensor, Tensor, LayerState, LayerRouting]:
-        """The residual stream [B,T,C] after the block, v_first, the state to go on from, and the routing."""
+    ) -> tuple[Tensor, Tensor, Tensor | None, LayerState, LayerRouting]:
+        """The residual stream [B,T,C] after the block, v_first, velocity, the state to go on from, and the routing."""
         normed = self.ln1(x)
         inputs = (normed, v_first, state.time_shift, state.wkv)
         mixed: TimeMixOutput = run_stage(self.att, *inputs, again=self.recompute_time_mix)
@@ -52,8 +55,10 @@ class Block(nn.Module):
         if self.dea is not None:
             attended, dea_cache = self.dea(normed, tokens, dea_cache)
             x = x + attended
+        if self.dynamics is not None:
+            x, velocity = self.dynamics(x, velocity)
         h = self.ln2(x)
         previous = previous_tokens(h, state.channel_shift)
         out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, terms)
         after = LayerState(mixed.time_shift, channel_shift=last_token(h), wkv=mixed.wkv_state, dea=dea_cache)
-        return x + out, mixed.v_first, after, routing
+        return x + out, mixed.v_first, velocity, after, routing

@@ -95,17 +95,18 @@ class LanguageModel(nn.Module):
         terms: noise and experiments of training's elections. trace: receives every layer's routing.
         resume_at: what an earlier run of the same tokens passed to a layer, from which this one goes on.
         """
-        entry = resume_at or BlockInput(0, self.ln0(self.emb(tokens)), None)
-        x, v_first = entry.x, entry.v_first
+        entry = resume_at or BlockInput(0, self.ln0(self.emb(tokens)), None, None)
+        x, v_first, velocity = entry.x, entry.v_first, entry.velocity
         state = state if state is not None else RecurrentState.zeros(self.config.model, tokens.shape[0], x)
         bridge = OpenBridge.of(self.bridge)
         after = []
         again = self.config.train.recompute == "block"
         for layer in range(entry.layer, len(self.blocks)):
             if trace is not None:
-                trace.enter(BlockInput(layer, x, v_first))
-            inputs = (x, tokens, v_first, state.layers[layer], bridge, self.quote(layer), terms.of_layer(layer))
-            x, v_first, layer_state, routing = run_stage(self.blocks[layer], *inputs, again=again)
+                trace.enter(BlockInput(layer, x, v_first, velocity))
+            passed_on = (x, tokens, v_first, velocity, state.layers[layer])
+            inputs = (*passed_on, bridge, self.quote(layer), terms.of_layer(layer))
+            x, v_first, velocity, layer_state, routing = run_stage(self.blocks[layer], *inputs, again=again)
             after.append(layer_state)
             if trace is not None:
                 trace.layers.append(routing)

@@ -16,7 +16,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"\.mixture\.router\.", "router_gate"),
     (r"\.mixture\.critic\.", "critic"),
     (r"\.mixture\.experts\.\d+\.", "experts"),
-    (r"^(blocks\.\d+\.(att|dea|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
+    (r"^(blocks\.\d+\.(att|dea|dynamics|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
 )
 
 

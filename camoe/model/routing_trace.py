@@ -21,16 +21,18 @@ class LayerRouting:
 
 @dataclass(frozen=True)
 class BlockInput:
-    """What a layer receives from the one below: the residual stream and the value residual's first values, [B,T,C]."""
+    """What a layer receives from the one below, [B,T,C]: the residual stream, the value residual's first values and the
+    stream's velocity (None in the first layer and without `model.dynamics=pid`)."""
 
     layer: int
     x: Tensor
     v_first: Tensor | None
+    velocity: Tensor | None
 
     def of_rows(self, rows: Tensor) -> BlockInput:
         """The same of sequences `rows` [S], cut off from the graph."""
-        v_first = None if self.v_first is None else self.v_first[rows].detach()
-        return BlockInput(self.layer, self.x[rows].detach(), v_first)
+        v_first, velocity = (None if part is None else part[rows].detach() for part in (self.v_first, self.velocity))
+        return BlockInput(self.layer, self.x[rows].detach(), v_first, velocity)
 
 
 @dataclass
