@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from camoe.config.run import RunConfig
-from camoe.config.schema_store import ECONOMY_SCHEMAS
+from camoe.config.schema_store import ECONOMY_SCHEMAS, ROUTER_SCHEMAS
 
 SMALL: dict[str, Any] = {
     "model": {"n_embd": 32, "n_layer": 2, "head_size": 16, "prefix_len": 3, "low_rank": 4},
@@ -19,9 +19,10 @@ SMALL: dict[str, Any] = {
 
 
 def small_run(kind: str = "v21", **groups: Any) -> RunConfig:
-    """A checked RunConfig: SMALL, with `groups` merged over it, under the economy of this kind."""
-    base = OmegaConf.structured(RunConfig)
-    base = OmegaConf.merge(base, {"economy": OmegaConf.structured(ECONOMY_SCHEMAS[kind])})
+    """A checked RunConfig: SMALL, with `groups` merged over it, under the economy of this kind and their router's."""
+    router = ROUTER_SCHEMAS[groups.get("router", {}).get("kind", "dual_path")]
+    kinds = {"economy": OmegaConf.structured(ECONOMY_SCHEMAS[kind]), "router": OmegaConf.structured(router)}
+    base = OmegaConf.merge(OmegaConf.structured(RunConfig), kinds)
     config = OmegaConf.to_object(OmegaConf.merge(base, SMALL, groups))
     assert isinstance(config, RunConfig)
     return config

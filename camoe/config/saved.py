@@ -11,7 +11,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from camoe.config.refusal import ConfigError, not_an_option
 from camoe.config.resolve import resolve
 from camoe.config.run import RunConfig
-from camoe.config.schema_store import ECONOMY_SCHEMAS
+from camoe.config.schema_store import SCHEMAS_BY_KIND
 
 
 def saved_run(values: Mapping[str, Any], where: str) -> RunConfig:
@@ -21,7 +21,7 @@ def saved_run(values: Mapping[str, Any], where: str) -> RunConfig:
     default; a checkpoint keeps the settings it was made with, and they are compared when it is loaded.
     """
     try:
-        typed = OmegaConf.merge(_schema(values.get("economy")), dict(values))
+        typed = OmegaConf.merge(_schema(values), dict(values))
         assert isinstance(typed, DictConfig)
         return resolve(typed)
     except OmegaConfBaseException as error:
@@ -30,16 +30,21 @@ def saved_run(values: Mapping[str, Any], where: str) -> RunConfig:
         raise ConfigError(f"{where}: {refusal}") from refusal
 
 
-def _schema(economy: object) -> DictConfig:
-    """Types of every setting, under the economy that the file names."""
-    if not isinstance(economy, Mapping):
-        raise ConfigError(f"economy: {economy!r} is no group of settings")
-    kind = economy.get("kind")
-    if not isinstance(kind, str) or kind not in ECONOMY_SCHEMAS:
-        raise not_an_option("economy.kind", kind, ECONOMY_SCHEMAS)
-    typed = OmegaConf.merge(OmegaConf.structured(RunConfig), {"economy": OmegaConf.structured(ECONOMY_SCHEMAS[kind])})
+def _schema(values: Mapping[str, Any]) -> DictConfig:
+    """Types of every setting, under the kinds of economy and router that the file names."""
+    kinds = {group: OmegaConf.structured(_schema_of(group, values.get(group))) for group in SCHEMAS_BY_KIND}
+    typed = OmegaConf.merge(OmegaConf.structured(RunConfig), kinds)
     assert isinstance(typed, DictConfig)
     return typed
+
+
+def _schema_of(group: str, settings: object) -> type[Any]:
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{group}: {settings!r} is no group of settings")
+    kind, schemas = settings.get("kind"), SCHEMAS_BY_KIND[group]
+    if not isinstance(kind, str) or kind not in schemas:
+        raise not_an_option(f"{group}.kind", kind, schemas)
+    return schemas[kind]
 
 
 def _problem(error: OmegaConfBaseException) -> str:

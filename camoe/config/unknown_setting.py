@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from camoe.config.refusal import ConfigError, no_such_setting
 from camoe.config.run import RunConfig
-from camoe.config.schema_store import ECONOMY_SCHEMAS
+from camoe.config.schema_store import SCHEMAS_BY_KIND
 
 
 def unknown_setting(path: str, siblings: Iterable[str]) -> ConfigError:
     """The refusal of `path`, whose parent holds `siblings`."""
     parent, _, name = path.rpartition(".")
     siblings = [str(sibling) for sibling in siblings]
-    others = _economies_with(name) if parent == "economy" else []
+    others = _kinds_with(name, SCHEMAS_BY_KIND.get(parent, {}))
     if others:
-        return ConfigError(f"{path}: no such setting in the chosen economy; it belongs to economy={', '.join(others)}")
+        owners = f"{parent}={', '.join(others)}"
+        return ConfigError(f"{path}: no such setting in the chosen {parent}; it belongs to {owners}")
     elsewhere = [known for known in sorted(all_settings()) if known.rpartition(".")[2] == name]
     if elsewhere:
         return ConfigError(f"{path}: no such setting; did you mean {' or '.join(elsewhere[:3])}?")
@@ -25,9 +26,9 @@ def unknown_setting(path: str, siblings: Iterable[str]) -> ConfigError:
 
 
 def all_settings() -> set[str]:
-    """Dotted path of every setting of every economy; phases, which are named in YAML, are left out."""
-    economies = {path for schema in ECONOMY_SCHEMAS.values() for path in _leaves(schema, "economy.")}
-    return _leaves(RunConfig, "") | economies
+    """Dotted path of every setting of every economy and router; phases, which are named in YAML, are left out."""
+    by_kind = ((group, schema) for group, schemas in SCHEMAS_BY_KIND.items() for schema in schemas.values())
+    return _leaves(RunConfig, "").union(*(_leaves(schema, f"{group}.") for group, schema in by_kind))
 
 
 def _leaves(schema: type[Any], prefix: str) -> set[str]:
@@ -40,5 +41,5 @@ def _leaves(schema: type[Any], prefix: str) -> set[str]:
     return found
 
 
-def _economies_with(name: str) -> list[str]:
-    return [kind for kind, schema in ECONOMY_SCHEMAS.items() if name in {field.name for field in fields(schema)}]
+def _kinds_with(name: str, schemas: Mapping[str, type[Any]]) -> list[str]:
+    return [kind for kind, schema in schemas.items() if name in {field.name for field in fields(schema)}]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from camoe.config.run import RunConfig
-from camoe.economy.layer_quote import LayerQuote
 from camoe.model.bridge import OpenBridge
 from camoe.model.deep_embed_attention import DeepEmbedAttention, DeepEmbedTables
 from camoe.model.dynamics import build_dynamics
@@ -15,7 +14,7 @@ from camoe.model.recurrent_state import LayerState, last_token, previous_tokens
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.model.time_mix import TimeMix, TimeMixOutput
-from camoe.routing.election_terms import LayerTerms
+from camoe.routing.router import RoutingContext
 
 
 class Block(nn.Module):
@@ -38,13 +37,11 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        tokens: Tensor,
         v_first: Tensor | None,
         velocity: Tensor | None,
         state: LayerState,
         bridge: OpenBridge | None,
-        quote: LayerQuote | None,
-        terms: LayerTerms,
+        context: RoutingContext,
     ) -> tuple[Tensor, Tensor, Tensor | None, LayerState, LayerRouting]:
         """The residual stream [B,T,C] after the block, v_first, velocity, the state to go on from, and the routing."""
         normed = self.ln1(x)
@@ -53,12 +50,12 @@ class Block(nn.Module):
         x = x + mixed.out
         dea_cache = state.dea
         if self.dea is not None:
-            attended, dea_cache = self.dea(normed, tokens, dea_cache)
+            attended, dea_cache = self.dea(normed, context.tokens, dea_cache)
             x = x + attended
         if self.dynamics is not None:
             x, velocity = self.dynamics(x, velocity)
         h = self.ln2(x)
         previous = previous_tokens(h, state.channel_shift)
-        out, routing = self.mixture(h, previous, mixed.readout, bridge, quote, terms)
+        out, routing = self.mixture(h, previous, mixed.readout, bridge, context)
         after = LayerState(mixed.time_shift, channel_shift=last_token(h), wkv=mixed.wkv_state, dea=dea_cache)
         return x + out, mixed.v_first, velocity, after, routing

@@ -32,11 +32,11 @@ class TokenInputs:
 
 @dataclass(frozen=True)
 class DispatchPlan:
-    """Assignments sorted by expert, one row each.
+    """Assignments sorted by expert, one row each; those that no expert serves come last.
 
     tokens: [n*K] token of each row (stable, so tokens rise within an expert's segment).
     places: [n,K] row of each token's assignments.
-    counts: rows of each expert.
+    counts: rows of each expert, and of nobody.
     """
 
     tokens: Tensor
@@ -45,37 +45,47 @@ class DispatchPlan:
 
 
 def plan_dispatch(winners: Tensor, n_expert: int) -> DispatchPlan:
-    """Plan for winners [n,K]; deterministic, no scatter-add."""
+    """Plan for winners [n,K] in 0..n_expert, n_expert being nobody; deterministic, no scatter-add."""
     flat = winners.flatten()
     order = torch.argsort(flat, stable=True)
     places = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    counts = torch.bincount(flat, minlength=n_expert).tolist()
+    counts = torch.bincount(flat, minlength=n_expert + 1).tolist()
     return DispatchPlan(tokens=order // winners.shape[-1], places=places.view_as(winners), counts=counts)
 
 
 def run_experts(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inputs: TokenInputs) -> Tensor:
     """Weighted sums [n,C] of the outputs of each token's winners [n,K], with weights [n,K].
 
+    A winner with the number of experts as its index is nobody: its weight has to be 0.
+
     Low-rank rows are made once, for the tokens of the experts that need them. An expert's non-finite output reaches
     only the tokens it won.
     """
     if len(winners) == 1 and not torch.is_grad_enabled():
-        return _run_for_one_token([experts[index] for index in winners[0].tolist()], weights, inputs)
+        return _run_for_one_token(experts, winners[0].tolist(), weights, inputs)
     plan = plan_dispatch(winners, len(experts))
-    segments = plan.tokens.split(plan.counts)
+    segments = plan.tokens.split(plan.counts)[: len(experts)]
     low = _LowRowsOfTokens(experts, segments, inputs)
     h_rows = rows_of_tokens(inputs.h, plan.tokens, plan.places).split(plan.counts)
     previous_rows = rows_of_tokens(inputs.previous, plan.tokens, plan.places).split(plan.counts)
     outputs = [
         expert(h, ExpertContext(previous, low.of(tokens) if expert.needs_prefix else None, inputs.prefix_map))
-        for expert, h, previous, tokens in zip(experts, h_rows, previous_rows, segments, strict=True)
+        for expert, h, previous, tokens in zip(experts, h_rows[:-1], previous_rows[:-1], segments, strict=True)
     ]
+    outputs.append(torch.zeros_like(h_rows[-1], dtype=outputs[0].dtype))
     return weighted_sum_of_rows(torch.cat(outputs), weights, plan.tokens, plan.places)
 
 
-def _run_for_one_token(serving: Sequence[Expert], weights: Tensor, inputs: TokenInputs) -> Tensor:
+def _run_for_one_token(
+    experts: Sequence[Expert], winners: Sequence[int], weights: Tensor, inputs: TokenInputs
+) -> Tensor:
     """`run_experts` for a single token without gradients, the step of generation: nothing to sort."""
-    low = None
+    serves = [index < len(experts) for index in winners]
+    serving, low = [experts[index] for index in winners if index < len(experts)], None
+    if not all(serves):
+        weights = weights[:, serves]
+    if not serving:
+        return torch.zeros_like(inputs.h)
     if inputs.make_low is not None and any(expert.needs_prefix for expert in serving):
         low = inputs.make_low(None, None)
     context = ExpertContext(inputs.previous, low, inputs.prefix_map)

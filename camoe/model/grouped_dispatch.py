@@ -36,7 +36,10 @@ class Family:
 
 
 def plan_families(experts: Sequence[Expert], winners: Tensor) -> list[Family]:
-    """Plan for winners [n,K], distinct in every token; experts of a kind stand side by side."""
+    """Plan for winners [n,K], distinct in every token but for those with index E, who are nobody.
+
+    Experts of a kind stand side by side.
+    """
     (n_token, top_k), device = winners.shape, winners.device
     ordered, order = torch.sort(winners.flatten(), stable=True)
     inverse = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=device)).view_as(winners)
@@ -63,27 +66,29 @@ def plan_families(experts: Sequence[Expert], winners: Tensor) -> list[Family]:
 def run_experts_grouped(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inputs: TokenInputs) -> Tensor:
     """What `run_experts` computes: weighted sums [n,C] of the outputs of each token's winners [n,K]."""
     families = plan_families(experts, winners)
-    tokens, places = _all_rows(families)
-    sizes = [family.groups.n_row for family in families]
+    tokens, places = _all_rows(families, nobody=winners == len(experts))
+    sizes = [*(family.groups.n_row for family in families), 1]
     h_rows = rows_of_tokens(inputs.h, tokens, places).split(sizes)
     previous_rows = rows_of_tokens(inputs.previous, tokens, places).split(sizes)
     outputs = []
-    for family, h, previous in zip(families, h_rows, previous_rows, strict=True):
+    for family, h, previous in zip(families, h_rows[:-1], previous_rows[:-1], strict=True):
         kind = type(family.experts[0])
         low = _low_rows(family, inputs) if kind.needs_prefix else None
         outputs.append(
             kind.forward_grouped(family.experts, h, ExpertContext(previous, low, inputs.prefix_map), family.groups)
         )
+    outputs.append(torch.zeros_like(h_rows[-1], dtype=outputs[0].dtype))
     return weighted_sum_of_rows(torch.cat(outputs), weights, tokens, places)
 
 
-def _all_rows(families: Sequence[Family]) -> tuple[Tensor, Tensor]:
-    """tokens [rows] and places [n,K] of all families' rows, one family after the other."""
+def _all_rows(families: Sequence[Family], nobody: Tensor) -> tuple[Tensor, Tensor]:
+    """tokens [rows] and places [n,K] of all families' rows, one family after the other, and one row for `nobody`."""
     places, before = families[0].places, families[0].groups.n_row
     for family in families[1:]:
         places = torch.where(family.won, family.places + before, places)
         before += family.groups.n_row
-    return torch.cat([family.tokens for family in families]), places
+    tokens = [family.tokens for family in families]
+    return torch.cat([*tokens, tokens[0].new_zeros(1)]), places.masked_fill(nobody, before)
 
 
 def _low_rows(family: Family, inputs: TokenInputs) -> Tensor:

@@ -23,7 +23,10 @@ from camoe.model.recompute import run_stage
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import BlockInput, RoutingTrace
 from camoe.model.seeded_construction import seeded
+from camoe.routing.balancer import Balancer
+from camoe.routing.build import build_balancer
 from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
+from camoe.routing.router import RoutingContext
 
 
 class LanguageModel(nn.Module):
@@ -64,6 +67,7 @@ class LanguageModel(nn.Module):
             expert_flops=cost.expert_flops,
             fixed_flops=cost.other_flops,
         )
+        self.balancer: Balancer = build_balancer(config.router, model.n_layer, config.experts.total)
 
     @in_its_precision
     def forward(
@@ -99,18 +103,20 @@ class LanguageModel(nn.Module):
         x, v_first, velocity = entry.x, entry.v_first, entry.velocity
         state = state if state is not None else RecurrentState.zeros(self.config.model, tokens.shape[0], x)
         bridge = OpenBridge.of(self.bridge)
+        position = state.positions(tokens.shape[1])
         after = []
         again = self.config.train.recompute == "block"
         for layer in range(entry.layer, len(self.blocks)):
             if trace is not None:
                 trace.enter(BlockInput(layer, x, v_first, velocity))
-            passed_on = (x, tokens, v_first, velocity, state.layers[layer])
-            inputs = (*passed_on, bridge, self.quote(layer), terms.of_layer(layer))
+            balance, quote = self.balancer.of_layer(layer), self.quote(layer)
+            context = RoutingContext(tokens, position, balance, quote, terms.of_layer(layer))
+            inputs = (x, v_first, velocity, state.layers[layer], bridge, context)
             x, v_first, velocity, layer_state, routing = run_stage(self.blocks[layer], *inputs, again=again)
             after.append(layer_state)
             if trace is not None:
                 trace.layers.append(routing)
-        return self.ln_out(x), RecurrentState(after)
+        return self.ln_out(x), RecurrentState(after, state.tokens_read + tokens.shape[1])
 
     @property
     def device(self) -> torch.device:

@@ -11,7 +11,6 @@ from camoe.config.experts import ExpertsConfig
 from camoe.config.model import ModelConfig
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import Critic
-from camoe.economy.layer_quote import LayerQuote
 from camoe.kernels.grouped_products import RowGroups
 from camoe.model.bridge import LinearStateBridge, OpenBridge
 from camoe.model.dispatch import TokenInputs, run_experts
@@ -21,7 +20,8 @@ from camoe.model.grouped_dispatch import run_experts_grouped
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
 from camoe.routing.build import build_router
-from camoe.routing.election_terms import LayerTerms
+from camoe.routing.decision import RoutingDecision
+from camoe.routing.router import RoutingContext
 
 
 class Mixture(nn.Module):
@@ -57,25 +57,29 @@ class Mixture(nn.Module):
         previous: Tensor,
         readout: Tensor,
         bridge: OpenBridge | None,
-        quote: LayerQuote | None,
-        terms: LayerTerms,
+        context: RoutingContext,
     ) -> tuple[Tensor, LayerRouting]:
         """Weighted sum [B,T,C] of the winners' outputs, and what was decided.
 
         h, previous, readout: [B,T,C] hidden vectors, those of the tokens before, and the WKV state's readout.
-        quote: the layer's market state, None while the market does not bid. terms: training's noise and experiments.
         """
         opinion = self.critic(h) if self.critic is not None else None
-        decision = self.router(h, quote, opinion, terms)
+        decision = self.router(h, context, opinion)
         flat_h, flat_readout = h.flatten(0, 1), readout.flatten(0, 1)
         inputs = TokenInputs(flat_h, previous.flatten(0, 1))
         if bridge is not None:
             make_low = partial(_low_rows, bridge.bridge, flat_h, flat_readout)
             inputs = TokenInputs(flat_h, inputs.previous, make_low, bridge.prefix_map)
-        winners, weights = decision.experts.flatten(0, 1), decision.weights.flatten(0, 1)
+        winners, weights = self._serving(decision).flatten(0, 1), decision.weights.flatten(0, 1)
         run = run_experts_grouped if self.dispatch == "grouped" else run_experts
         mixed = run(self.expert_list(), winners, weights, inputs)
         return mixed.unflatten(0, h.shape[:2]), LayerRouting(decision, opinion)
+
+    def _serving(self, decision: RoutingDecision) -> Tensor:
+        """Winners [B,T,K]; E, which is nobody, where none serves."""
+        if decision.active is None:
+            return decision.experts
+        return decision.experts.masked_fill(~decision.active, len(self.experts))
 
     def expert_list(self) -> list[Expert]:
         """The experts as their own type, RWKV experts first."""

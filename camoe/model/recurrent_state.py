@@ -69,18 +69,27 @@ class LayerState:
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """The states of all layers, first layer first. States are values: a forward pass returns a new one."""
+    """The states of all layers, first layer first. States are values: a forward pass returns a new one.
+
+    tokens_read: [B] int64, how many tokens of each sequence came before.
+    """
 
     layers: list[LayerState]
+    tokens_read: Tensor
 
     @classmethod
     def zeros(cls, config: ModelConfig, batch_size: int, like: Tensor) -> RecurrentState:
         """The state before the first token of `batch_size` sequences; all layers share it, for nobody writes to it."""
-        return cls([LayerState.zeros(config, batch_size, like)] * config.n_layer)
+        tokens_read = torch.zeros(batch_size, dtype=torch.int64, device=like.device)
+        return cls([LayerState.zeros(config, batch_size, like)] * config.n_layer, tokens_read)
+
+    def positions(self, length: int) -> Tensor:
+        """[B,length] int64, positions of the next tokens in their sequences."""
+        return self.tokens_read[:, None] + torch.arange(length, device=self.tokens_read.device)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> RecurrentState:
         """Every tensor changed by `change`."""
-        return RecurrentState([layer.map(change) for layer in self.layers])
+        return RecurrentState([layer.map(change) for layer in self.layers], change(self.tokens_read))
 
     def detach(self) -> RecurrentState:
         """The same numbers, cut from the graph: truncated backpropagation through time."""

@@ -66,9 +66,14 @@ class RoutingTrace:
         """A field of every layer's decision stacked to [L,B,T,...]."""
         return torch.stack([getattr(layer.decision, name) for layer in self.layers])
 
+    def active(self) -> Tensor | None:
+        """[L,B,T,K] bool, which winners serve; None: all do."""
+        return None if self.layers[0].decision.active is None else self.stacked("active")
+
     def decision(self) -> RoutingDecision:
         """The decisions of all layers as one, detached, with a leading [L]."""
-        return RoutingDecision(**{entry.name: self.stacked(entry.name).detach() for entry in fields(RoutingDecision)})
+        names = (entry.name for entry in fields(RoutingDecision) if entry.name != "active")
+        return RoutingDecision(**{name: self.stacked(name).detach() for name in names}, active=self.active())
 
     def stacked_critic(self) -> tuple[Tensor, Tensor]:
         """Difficulty [L,B,T] and affinity [L,B,T,E] of a model whose layers have critics."""

@@ -1,8 +1,9 @@
-"""The router that a configuration names."""
+"""The router that a configuration names, and its balancing rule."""
 
 from __future__ import annotations
 
 from camoe.config.router import RouterConfig
+from camoe.routing.balancer import Balancer
 from camoe.routing.dual_path import DualPath
 from camoe.routing.market_only import MarketOnly
 from camoe.routing.router import Router
@@ -13,3 +14,8 @@ _ROUTERS: dict[str, type[DualPath] | type[MarketOnly]] = {"dual_path": DualPath,
 def build_router(config: RouterConfig, n_embd: int, n_expert: int) -> Router:
     """The router of one layer."""
     return _ROUTERS[config.kind](config, n_embd, n_expert)
+
+
+def build_balancer(config: RouterConfig, n_layer: int, n_expert: int) -> Balancer:  # noqa: ARG001
+    """What the routers of all layers remember of their balance."""
+    return Balancer()

@@ -19,6 +19,8 @@ class RoutingDecision:
     gate_logits: [B,T,E], differentiable.
     selection_bias: [B,T,E] the market's part of the bids, detached.
     adjusted_logits: [B,T,E] gate logits plus bias before noise, detached.
+    active: [B,T,K] bool, winners that serve; None: all do. The others, kept from serving by a capacity or absent
+    where a token has fewer than K winners, have weight 0, run no expert and enter no count.
     """
 
     experts: Tensor
@@ -27,3 +29,4 @@ class RoutingDecision:
     gate_logits: Tensor
     selection_bias: Tensor
     adjusted_logits: Tensor
+    active: Tensor | None = None

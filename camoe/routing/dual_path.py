@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from camoe.economy.critic import CriticOpinion
-from camoe.economy.layer_quote import LayerQuote
 from camoe.routing.decision import RoutingDecision
-from camoe.routing.election_terms import LayerTerms
 from camoe.routing.gated_router import GatedRouter
+from camoe.routing.router import RoutingContext
 
 
 class DualPath(GatedRouter):
@@ -19,10 +18,9 @@ class DualPath(GatedRouter):
     whether the market bids or not. Source: CaMoE v21.1.
     """
 
-    def forward(
-        self, h: Tensor, quote: LayerQuote | None, opinion: CriticOpinion | None, terms: LayerTerms
-    ) -> RoutingDecision:
+    def forward(self, h: Tensor, context: RoutingContext, opinion: CriticOpinion | None) -> RoutingDecision:
         """See Router."""
+        quote, terms = context.quote, context.terms
         gate_logits = self.gate(h)
         bias = torch.zeros_like(gate_logits)
         if quote is not None:

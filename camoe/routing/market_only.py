@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from camoe.economy.critic import CriticOpinion
-from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.published_quote import PublishedQuote, market_bids
 from camoe.routing.decision import RoutingDecision
-from camoe.routing.election_terms import LayerTerms
 from camoe.routing.gated_router import GatedRouter
+from camoe.routing.router import RoutingContext
 
 
 class MarketOnly(GatedRouter):
@@ -19,10 +18,9 @@ class MarketOnly(GatedRouter):
     the expert's share of capital. Source: CaMoE v18 and v20.
     """
 
-    def forward(
-        self, h: Tensor, quote: LayerQuote | None, opinion: CriticOpinion | None, terms: LayerTerms
-    ) -> RoutingDecision:
+    def forward(self, h: Tensor, context: RoutingContext, opinion: CriticOpinion | None) -> RoutingDecision:
         """See Router."""
+        quote, terms = context.quote, context.terms
         confidence = bids = self.gate(h)
         if isinstance(quote, PublishedQuote) and opinion is not None:
             bids = market_bids(quote, confidence, opinion.difficulty, opinion.affinity)

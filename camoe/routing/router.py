@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,23 @@ from torch import Tensor, nn
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
 from camoe.routing.decision import RoutingDecision
-from camoe.routing.election_terms import LayerTerms
+from camoe.routing.election_terms import NO_EXPERIMENT, LayerTerms
+
+
+class RoutingContext(NamedTuple):
+    """What a layer's election may depend on beside the hidden vectors.
+
+    tokens: [B,T] int64 ids. position: [B,T] int64, how many tokens of the sequence came before, also in earlier calls.
+    balance: what the layer's balancing rule has come to, see Balancer; None where the router has none.
+    quote: capital shares, alpha and purse of the layer, None while the market does not bid.
+    terms: training's noise and experiments; nothing in evaluation.
+    """
+
+    tokens: Tensor
+    position: Tensor
+    balance: Tensor | None = None
+    quote: LayerQuote | None = None
+    terms: LayerTerms = NO_EXPERIMENT.of_layer(0)
 
 
 class Router(nn.Module, ABC):
@@ -19,18 +36,10 @@ class Router(nn.Module, ABC):
     top_k: int
 
     @abstractmethod
-    def forward(
-        self,
-        h: Tensor,
-        quote: LayerQuote | None,
-        opinion: CriticOpinion | None,
-        terms: LayerTerms,
-    ) -> RoutingDecision:
+    def forward(self, h: Tensor, context: RoutingContext, opinion: CriticOpinion | None) -> RoutingDecision:
         """Decide for hidden vectors h [B,T,C].
 
-        quote: capital shares, alpha and purse of the layer, None while the market does not bid.
         opinion: the critic's view of the same tokens, None where there is no critic.
-        terms: training's noise and experiments; nothing in evaluation.
         """
 
 

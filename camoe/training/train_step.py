@@ -78,15 +78,17 @@ def train_step(
     (window_tokens,) = ranks.sum([torch.stack([micro.batch.mask.sum() for micro in batches]).sum()])
     settles = phase.config.market_settles and model.market.has_capital
     settlement, totals = model.market.open_window(), dict[str, Tensor]()
+    balance = dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
     for micro in batches:
         losses = _learn_from(model, micro, window_tokens, ranks, audits=settles)
-        for name, value in losses.named().items():
-            totals[name] = totals.get(name, torch.zeros_like(value)) + value
+        _add_up(totals, losses.named())
         routed.append((losses.trace.decision(), losses.mask))
+        with room("router"):
+            _add_up(balance, model.balancer.measure(*routed[-1]))
         if settles:
             _report_to_market(settlement, model, micro, losses, window_tokens)
-    totals = dict(zip(totals, ranks.sum(list(totals.values())), strict=True))
+    totals, balance = _over_ranks(totals, ranks), _over_ranks(balance, ranks)
     sum_gradients(model.parameters(), ranks)
     with room("gradient_norm"):
         norm = _clip(_without_critics(model), grad_clip)
@@ -101,7 +103,18 @@ def train_step(
             report = model.market.settle(settlement, model.critics(), phase_name=phase.name, ranks=ranks)
     with room("optimizer"):
         optimizer.step()
+    with room("router"):
+        model.balancer.end_step(balance)
     return StepResult(totals, norm, report, applied=True)
+
+
+def _add_up(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    for name, value in more.items():
+        sums[name] = sums[name] + value if name in sums else value
+
+
+def _over_ranks(sums: dict[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
+    return dict(zip(sums, ranks.sum(list(sums.values())), strict=True)) if sums else {}
 
 
 def _learn_from(

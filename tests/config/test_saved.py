@@ -41,7 +41,7 @@ def test_a_setting_that_an_older_version_lacked_takes_its_default() -> None:
         ({"train": {"ctx_len": "${nowhere}"}}, "train.ctx_len: ${nowhere} leads nowhere"),
         ({"phase": {"schedule": [1]}}, "not a configuration"),
         ({"phase": {"schedule": {"normal": {"stepz": 3}}}}, "phase.schedule.normal.stepz: no such setting"),
-        ({"router": {"top_k": 99}}, "router.top_k: 99 winners"),
+        ({"router": {"kind": "dual_path", "top_k": 99}}, "router.top_k: 99 winners"),
     ],
 )
 def test_what_this_version_would_not_have_saved_is_refused(changes: dict[str, Any], problem: str) -> None:

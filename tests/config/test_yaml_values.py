@@ -9,11 +9,10 @@ from typing import Any, get_type_hints
 import pytest
 from omegaconf import OmegaConf
 
-from camoe.config.economy import EconomyConfig
 from camoe.config.option_catalog import CONF, first_comment, groups, options
 from camoe.config.phase import PhaseConfig
 from camoe.config.run import RunConfig
-from camoe.config.schema_store import ECONOMY_SCHEMAS
+from camoe.config.schema_store import SCHEMAS_BY_KIND
 
 FILES = sorted(path for group in groups() for path in (CONF / group).glob("*.yaml"))
 
@@ -49,8 +48,8 @@ def test_states_no_default_of_the_schema(path: Path) -> None:
     schema: type[Any] = RunConfig
     if not path.read_text().startswith("# @package _global_"):
         schema = get_type_hints(RunConfig)[path.parent.name]
-    if schema is EconomyConfig and "defaults" in values:
-        schema = ECONOMY_SCHEMAS[values["defaults"][0].removeprefix("_")]
+    if path.parent.name in SCHEMAS_BY_KIND and "defaults" in values:
+        schema = SCHEMAS_BY_KIND[path.parent.name][values["defaults"][0].removeprefix("_")]
     copies = copied_defaults(values, schema, "")
     assert not copies
 

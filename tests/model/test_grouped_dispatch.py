@@ -55,6 +55,7 @@ class Layer:
         self.h, self.previous, self.readout = (torch.randn(n_token, C, requires_grad=True) for _ in range(3))
         self.winners = torch.rand(n_token, len(self.experts)).topk(top_k).indices
         self.weights = torch.rand(n_token, top_k, requires_grad=True)
+        self.active = torch.ones_like(self.winners, dtype=torch.bool)
 
     def wrt(self) -> list[Tensor]:
         """Everything that wants a gradient."""
@@ -68,7 +69,8 @@ class Layer:
             return self.bridge(self.h.index_select(0, tokens), self.readout.index_select(0, tokens), groups)
 
         inputs = TokenInputs(self.h, self.previous, make_low, self.bridge.prefix_map())
-        return form(self.experts, self.winners, self.weights, inputs)
+        winners = self.winners.masked_fill(~self.active, len(self.experts))
+        return form(self.experts, winners, self.weights.masked_fill(~self.active, 0), inputs)
 
 
 def _dense(experts: list[Expert], winners: Tensor, weights: Tensor, inputs: TokenInputs) -> Tensor:
@@ -76,6 +78,7 @@ def _dense(experts: list[Expert], winners: Tensor, weights: Tensor, inputs: Toke
     assert inputs.make_low is not None
     context = ExpertContext(inputs.previous, inputs.make_low(torch.arange(len(winners)), None), inputs.prefix_map)
     every = torch.stack([expert(inputs.h, context) for expert in experts], dim=1)
+    every = torch.cat((every, torch.zeros(len(winners), 1, C)), dim=1)  # nobody
     chosen = every.gather(1, winners.unsqueeze(-1).expand(*winners.shape, C))
     return (chosen * weights.unsqueeze(-1)).sum(1)
 
@@ -122,6 +125,32 @@ def test_values_and_gradients_equal_segments_and_the_dense_sum(
         _assert_near(grouped, reference, 1e-5)
         for ours, expected in zip(gradients, _gradients(reference, layer.wrt()), strict=True):
             _assert_near(ours, expected, 2e-5)
+
+
+@pytest.mark.parametrize("mix", [(3, 1), (1, 3)])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("n_token", [1, 37])
+def test_winners_that_do_not_serve_run_nobody(mix: tuple[int, int], share: float, n_token: int) -> None:
+    layer = Layer(*mix, n_token, top_k=3)
+    layer.active = torch.rand(layer.winners.shape) < share
+    reference = layer.run(_dense)
+    expected = _gradients(reference, layer.wrt()) if share else []
+    for form in (run_experts, run_experts_grouped):
+        out = layer.run(form)
+        _assert_near(out, reference, 1e-5)
+        for ours, theirs in zip(_gradients(out, layer.wrt()) if share else [], expected, strict=True):
+            _assert_near(ours, theirs, 2e-5)
+
+
+@torch.no_grad()
+def test_a_single_token_that_nobody_serves_gets_nothing() -> None:
+    layer = Layer(3, 1, n_token=1, top_k=2)
+    inputs = TokenInputs(layer.h, layer.previous)
+    nobody = torch.full((1, 2), len(layer.experts))
+    assert not run_experts(layer.experts, nobody, torch.zeros(1, 2), inputs).any()
+    one = torch.tensor([[len(layer.experts), 1]])
+    alone = 0.5 * layer.experts[1](layer.h, ExpertContext(layer.previous))
+    torch.testing.assert_close(run_experts(layer.experts, one, torch.tensor([[0.0, 0.5]]), inputs), alone)
 
 
 @pytest.mark.parametrize("mix", [(3, 1), (2, 2)])

@@ -22,7 +22,7 @@ def random_state() -> RecurrentState:
     for layer in RecurrentState.zeros(CONFIG, 3, like).layers:
         filled = layer.map(lambda t: torch.randn(t.shape, requires_grad=True) if t.is_floating_point() else t)
         layers.append(filled)
-    return RecurrentState(layers)
+    return RecurrentState(layers, torch.tensor([4, 0, 7]))
 
 
 def test_zeros() -> None:

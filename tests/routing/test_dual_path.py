@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from routing_context import context
 
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import CriticOpinion
@@ -28,7 +29,7 @@ def test_election_price_and_weights_follow_the_rule(n_expert: int, top_k: int, n
     router = DualPath(RouterConfig(top_k=top_k, noise_std=0.5), C, n_expert)
     h, quote, opinion = torch.randn(2, 5, C), _quote(n_expert), _opinion(n_expert)
     noise = torch.randn(2, 5, n_expert) if noisy else None
-    decision = router(h, quote, opinion, LayerTerms(noise))
+    decision = router(h, context(h, quote, LayerTerms(noise)), opinion)
     gate = router.gate(h)
     for b in range(2):
         for t in range(5):
@@ -54,7 +55,8 @@ def test_the_gate_has_a_gradient_with_the_market_on_and_off_and_capital_has_none
     share = torch.full((4,), 0.25, requires_grad=True)
     for quote in (None, _quote(4)._replace(capital_share=share)):
         router.zero_grad()
-        decision = router(torch.randn(2, 5, C), quote, _opinion(4), LayerTerms())
+        h = torch.randn(2, 5, C)
+        decision = router(h, context(h, quote), _opinion(4))
         (decision.weights * torch.randn_like(decision.weights)).sum().backward()
         assert float(router.gate.weight_in.grad.norm()) > 0
         assert not decision.selection_bias.requires_grad
@@ -66,7 +68,6 @@ def test_a_market_without_strength_elects_like_no_market() -> None:
     torch.manual_seed(0)
     router = DualPath(RouterConfig(), C, 4)
     h = torch.randn(2, 5, C)
-    nothing = LayerTerms()
-    silent, absent = router(h, _quote(4, alpha=0.0), _opinion(4), nothing), router(h, None, None, nothing)
+    silent, absent = router(h, context(h, _quote(4, alpha=0.0)), _opinion(4)), router(h, context(h), None)
     assert torch.equal(silent.experts, absent.experts)
     assert torch.equal(silent.weights, absent.weights)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from routing_context import context
 
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.published_quote import PublishedQuote
-from camoe.routing.election_terms import LayerTerms
 from camoe.routing.market_only import MarketOnly
 
 
@@ -16,7 +16,7 @@ def test_bids_elect_and_weigh() -> None:
     quote = PublishedQuote(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor(0.05), torch.tensor(1.0), bid_scale=0.05)
     opinion = CriticOpinion(torch.rand(1, 6), torch.randn(1, 6, 4))
     h = torch.randn(1, 6, 8)
-    decision = router(h, quote, opinion, LayerTerms())
+    decision = router(h, context(h, quote), opinion)
     confidence = router.gate(h)
     for t in range(6):
         bids = confidence[0, t] * quote.capital_share * (1 + opinion.difficulty[0, t]) + 0.05 * opinion.affinity[0, t]
@@ -32,6 +32,6 @@ def test_without_a_market_confidence_alone_bids() -> None:
     torch.manual_seed(0)
     router = MarketOnly(RouterConfig(kind="market_only", top_k=2), 8, 4)
     h = torch.randn(1, 6, 8)
-    decision = router(h, None, None, LayerTerms())
+    decision = router(h, context(h), None)
     assert torch.equal(decision.experts, router.gate(h).topk(2).indices)
     assert float(decision.selection_bias.abs().max()) == 0

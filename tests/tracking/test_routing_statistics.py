@@ -19,6 +19,8 @@ from camoe.tracking.routing_statistics import RoutingStatistics
 
 SIZES = [(1, 2), (1, 5), (2, 3), (2, 8), (3, 3), (1, 1)]  # K, E
 
+FIELDS = [name for name in RoutingDecision.__dataclass_fields__ if name != "active"]
+
 
 def random_routing(k: int, n_expert: int, seed: int = 0, batch: int = 3, length: int = 7) -> RoutingDecision:
     generator = torch.Generator().manual_seed(seed)
@@ -62,7 +64,7 @@ def literal_layer(windows: list[tuple[RoutingDecision, torch.Tensor]], layer: in
         load = [0.0] * routing.gate_logits.shape[-1]
         for b, t in mask.nonzero().tolist():
             place = (layer, b, t)
-            token = {name: getattr(routing, name)[place].tolist() for name in RoutingDecision.__dataclass_fields__}
+            token = {name: getattr(routing, name)[place].tolist() for name in FIELDS}
             tokens.append(token)
             for e in token["experts"]:
                 load[e] += 1
@@ -199,7 +201,7 @@ def test_splitting_the_window_changes_only_the_micro_batch_metric() -> None:
     whole, split = RoutingStatistics(2, [1.0] * 4), RoutingStatistics(2, [1.0] * 4)
     whole.add(routing, mask)
     for half in (slice(0, 2), slice(2, 4)):
-        part = {name: getattr(routing, name)[:, half] for name in RoutingDecision.__dataclass_fields__}
+        part = {name: getattr(routing, name)[:, half] for name in FIELDS}
         split.add(RoutingDecision(**part), mask[half])
     expected = whole.metrics()
     for name, value in split.metrics().items():
@@ -212,7 +214,7 @@ def test_flops_follow_who_served() -> None:
     """Of the two Transformer experts the last token elects both, and the bridge runs for it once."""
     experts = torch.tensor([[0, 1], [0, 3], [2, 3]]).view(1, 1, 3, 2)
     routing = replace(random_routing(2, 4, batch=1, length=3), experts=experts)
-    one_layer = {name: getattr(routing, name)[:1] for name in RoutingDecision.__dataclass_fields__}
+    one_layer = {name: getattr(routing, name)[:1] for name in FIELDS}
     statistics = RoutingStatistics(2, [1.0, 10.0, 10_100.0, 11_000.0], bridge_flops=10_000.0, other_flops=5.0)
     statistics.add(RoutingDecision(**one_layer), torch.ones(1, 3, dtype=torch.bool))
     expected = (2 * 1 + 10 + 100 + 2 * 1000 + 2 * 10_000) / 3
@@ -247,7 +249,7 @@ def test_a_trace_is_stacked_without_its_gradient() -> None:
     routing = random_routing(2, 4)
     trace = RoutingTrace()
     for layer in range(2):
-        fields = {name: getattr(routing, name)[layer] for name in RoutingDecision.__dataclass_fields__}
+        fields = {name: getattr(routing, name)[layer] for name in FIELDS}
         fields["gate_logits"] = fields["gate_logits"].clone().requires_grad_()
         trace.layers.append(LayerRouting(RoutingDecision(**fields), None))
     stacked = trace.decision()

@@ -1,0 +1,27 @@
+"""What a balancing rule without gradient remembers of all layers, and moves once per optimiser step."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from camoe.routing.decision import RoutingDecision
+
+
+class Balancer(nn.Module):
+    """The interface, and at once the rule of routers that have none: nothing remembered, nothing moved.
+
+    The state lives in buffers stacked over layers, so that checkpoints carry it. An optimiser step hands `measure`
+    every micro-batch of its window, adds up the results over micro-batches and ranks, and calls `end_step` once with
+    the sums, after the weights have moved; a skipped step moves nothing. Evaluation moves nothing.
+    """
+
+    def of_layer(self, layer: int) -> Tensor | None:  # noqa: ARG002 (the interface)
+        """What the layer's router gets as `RoutingContext.balance`."""
+        return None
+
+    def measure(self, routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Sums over the real tokens of a micro-batch; `routing` of all layers, mask [B,T] True at real targets."""
+        return {}
+
+    def end_step(self, sums: dict[str, Tensor]) -> None:
+        """Move the state by what the whole window showed."""
