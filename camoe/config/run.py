@@ -10,6 +10,7 @@ from camoe.config.analysis import AnalysisConfig
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.data import DataConfig
 from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
+from camoe.config.evaluation import EvaluationConfig
 from camoe.config.experts import ExpertsConfig
 from camoe.config.job import JobConfig
 from camoe.config.kernel import KernelConfig
@@ -54,6 +55,7 @@ class RunConfig:
     tokenizer: TokenizerConfig = _group(TokenizerConfig, "from text to token ids")
     optimizer: OptimizerConfig = _group(OptimizerConfig, "update rule and learning-rate schedule")
     train: TrainConfig = _group(TrainConfig, "batch shape, base rate, evaluation and checkpoint intervals")
+    evaluation: EvaluationConfig = _group(EvaluationConfig, "how all of the held-out text is scored")
     kernel: KernelConfig = _group(KernelConfig, "where and how the arithmetic runs")
     job: JobConfig = _group(JobConfig, "what run.py does", affects_results=False)
     tracking: TrackingConfig = _group(TrackingConfig, "where metrics go", affects_results=False)

@@ -14,8 +14,11 @@ from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.kernels.linear_cross_entropy import IGNORED
 from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
+from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
 from camoe.tracking.routing_statistics import RoutingStatistics
+
+PADDING = np.zeros(0, dtype=np.int64)  # the share of a rank for which no windows are left
 
 
 @dataclass(frozen=True)
@@ -72,39 +75,47 @@ def evaluate(
     *,
     keep_winners: bool = False,
 ) -> Evaluation:
-    """Score every window from an empty state, without router noise and with the market as the phase left it.
+    """Score every window, without router noise and with the market as the phase left it.
 
-    Ranks take turns at the batches, and all get the same result.
+    A window begins with an empty state, or with that of the window before it (EvaluationWindows.fresh).
+    Ranks take turns at the groups of batches, and all get the same result.
     Nothing of the model, its market or any random generator changes.
     """
-    device = model.emb.weight.device
+    device = model.device
     nats = torch.zeros((), dtype=torch.float64, device=device)
-    token_nats = torch.zeros(len(windows), windows.ctx_len, device=device)
+    token_nats = torch.zeros(windows.targets, device=device)
     winners = _no_winners(model, windows) if keep_winners else None
-    for number, (tokens, inside) in enumerate(windows.batches(batch_size, ranks.index, ranks.count)):
-        batch, mask = torch.from_numpy(tokens).to(device), torch.from_numpy(inside).to(device)
-        trace = RoutingTrace()
-        hidden, _ = model.hidden(batch[:, :-1], trace=trace)
-        targets = batch[:, 1:].masked_fill(~mask, IGNORED)
-        _, loss = model.cross_entropy(hidden, targets)
-        nats += loss.sum(dtype=torch.float64)
-        start = (ranks.index + number * ranks.count) * batch_size
-        here, routing = slice(start, start + len(batch)), trace.decision()  # empty for a batch of padding alone
-        token_nats[here] = loss
-        if winners is not None:
-            winners[:, here] = routing.experts.to(winners.dtype)
-        statistics.add(routing, mask)
+    for group in windows.groups(batch_size)[ranks.index :: ranks.count] or [[PADDING]]:
+        state: RecurrentState | None = None
+        for rows in group:
+            tokens, scored = windows.read(rows)
+            batch, mask = torch.from_numpy(tokens).to(device), torch.from_numpy(scored).to(device)
+            trace = RoutingTrace()
+            hidden, state = model.hidden(batch[:, :-1], _of_first_rows(state, len(rows)), trace=trace)
+            _, loss = model.cross_entropy(hidden, batch[:, 1:].masked_fill(~mask, IGNORED))
+            nats += loss.sum(dtype=torch.float64)
+            places = torch.from_numpy(np.flatnonzero(scored)).to(device)
+            numbers = torch.from_numpy(windows.target_numbers(rows)).to(device)
+            token_nats[numbers] = loss.flatten()[places]
+            routing = trace.decision()
+            if winners is not None:
+                winners[:, numbers] = routing.experts.flatten(1, 2)[:, places].to(winners.dtype)
+            statistics.add(routing, mask)
     nats, token_nats = ranks.sum([nats, token_nats])
     winners = None if winners is None else ranks.sum([winners])[0]
     statistics.sum_over(ranks)
-    whole = token_nats.flatten()[: windows.targets]  # only the last window of a text ends early
-    served = None if winners is None else winners.flatten(1, 2)[:, : windows.targets].cpu().numpy()
-    return Evaluation(windows, float(nats), whole.cpu().numpy(), statistics, served)
+    served = None if winners is None else winners.cpu().numpy()
+    return Evaluation(windows, float(nats), token_nats.cpu().numpy(), statistics, served)
+
+
+def _of_first_rows(state: RecurrentState | None, count: int) -> RecurrentState | None:
+    """The state of the `count` sequences whose text goes on."""
+    return None if state is None else state.map(lambda tensor: tensor[:count])
 
 
 def _no_winners(model: LanguageModel, windows: EvaluationWindows) -> Tensor:
-    """Room for [L,windows,T,K]."""
+    """Room for [L,N,K]."""
     config = model.config
     fits = torch.int8 if config.experts.total <= 128 else torch.int16
-    shape = (config.model.n_layer, len(windows), windows.ctx_len, config.router.top_k)
+    shape = (config.model.n_layer, windows.targets, config.router.top_k)
     return torch.zeros(shape, dtype=fits, device=model.device)

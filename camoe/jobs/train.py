@@ -17,6 +17,7 @@ from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
 from camoe.data.corpus import Corpus
+from camoe.data.evaluation_windows import evaluation_windows
 from camoe.data.preparation import prepare
 from camoe.inference.document_scores import DocumentScores
 from camoe.inference.evaluation import Evaluation
@@ -76,6 +77,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     with ranks.first_before_others():
         corpus = prepare(config.data, config.tokenizer)
     text = TrainingText.of(config, corpus)
+    held_out = evaluation_windows(corpus, config.train.ctx_len, config.evaluation)
     model = model_to_train(config, placement)
     if folder is not None:
         refuse_other_text(folder, corpus)
@@ -94,7 +96,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
         with ranks.watched(partial(_finish, tracker)):
             trainer.fit(interruption)
             display.say("scoring the held-out text")
-            evaluation = trainer.evaluate(trainer.held_out)
+            evaluation = trainer.evaluate(held_out)
         if ranks.is_first:
             _conclude(trainer, folder, corpus, evaluation)
         ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run

@@ -17,7 +17,7 @@ from camoe.model.language_model import LanguageModel
 from camoe.tracking.run_folder import RunFolder
 from camoe.training.checkpoint import CheckpointStore
 
-OWN_SETTINGS = ("job", "kernel", "seed")
+OWN_SETTINGS = {"evaluate": ("job", "kernel", "evaluation"), "generate": ("job", "kernel", "seed")}
 ATTEMPTS = 3  # each loses only to a trainer that wrote another checkpoint meanwhile
 
 
@@ -50,7 +50,7 @@ def open_trained_run(config: RunConfig, command: CommandRecord) -> TrainedRun:
     """
     if config.job.run is None:
         raise ConfigError(f"job.run: job {config.job.name} needs a run folder, e.g. job.run=outputs/<date>/<run>")
-    refuse_foreign(command.overrides, OWN_SETTINGS, f"job.run: {config.job.run} is read with")
+    refuse_foreign(command.overrides, OWN_SETTINGS[config.job.name], f"job.run: {config.job.run} is read with")
     folder = RunFolder.open(config.job.run)
     run = saved_run(folder.config(), str(folder.config_file))
     saved = newest_model(CheckpointStore(folder.checkpoints))

@@ -84,7 +84,7 @@ class Trainer:
         ranks.divide(self.share.groups, self.share.group)
         self.sequences = config.train.micro_batch * config.train.grad_accum
         self._tokens_per_step = self.sequences * config.train.ctx_len
-        self.loader, self.held_out = text.loader, text.held_out
+        self.loader = text.loader
         self.sample = text.held_out.spread(config.train.eval_sequences)
         wanted = config.tracking.probe_tokens
         self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None

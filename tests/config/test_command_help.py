@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from camoe.config.command_help import command_help
+from camoe.config.evaluation import EvaluationConfig
 from camoe.config.option_catalog import groups, options
 from camoe.config.run import RunConfig, SeedsConfig
 from camoe.config.train import TrainConfig
@@ -24,8 +25,9 @@ def test_every_group_and_option_in_a_line() -> None:
 def test_values_of_no_group() -> None:
     first_words = {line[0] for line in LINES if line}
     assert {f"train.{field.name}" for field in fields(TrainConfig)} <= first_words
+    assert {f"evaluation.{field.name}" for field in fields(EvaluationConfig)} <= first_words
     assert {f"seeds.{field.name}" for field in fields(SeedsConfig)} <= first_words
-    assert {field.name for field in fields(RunConfig)} - {"train", "seeds", "analysis"} <= first_words
+    assert {field.name for field in fields(RunConfig)} - {"train", "seeds", "analysis", "evaluation"} <= first_words
 
 
 def test_examples() -> None:

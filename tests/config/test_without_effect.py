@@ -25,6 +25,7 @@ IDLE = [
     (["economy=off", "phase.schedule.normal.market_bids=true", "phase.schedule.criticwarm.steps=0"], ["economy=v18"]),
     (["optimizer.decay=none", "optimizer.final_ratio=0.2"], ["optimizer.decay=cosine"]),
     (["optimizer.decay=cosine", "optimizer.cycle_steps=100"], ["optimizer.decay=cosine_restarts"]),
+    (["evaluation.stride=8"], ["evaluation.mode=sliding"]),
     (["kernel=cuda", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=native", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=reference", "kernel.chunk_len=8"], ["kernel=chunked"]),

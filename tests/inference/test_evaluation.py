@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from camoe.config.evaluation import EvaluationConfig
 from camoe.data.evaluation_windows import EvaluationWindows, cut_windows
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.model.language_model import LanguageModel
+from camoe.model.routing_trace import RoutingTrace
 from camoe.tracking.routing_statistics import routing_statistics_of
 from tests.small_run import small_run
 
@@ -64,6 +66,46 @@ def test_bits_per_byte_are_those_of_the_definition(count: int, kind: str) -> Non
     assert found.nats == pytest.approx(nats, rel=1e-6)
     assert found.loss == pytest.approx(nats / (count - 1), rel=1e-6)
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / text_bytes, rel=1e-6)
+
+
+def _context(target: int, tokens: np.ndarray, config: EvaluationConfig) -> list[int]:
+    """What has been read before a target is predicted, by the definition of each mode."""
+    separators = [place for place in range(target) if tokens[place] == 0]
+    begin = separators[-1] if config.by_document and separators else 0
+    if config.mode == "chunked":
+        begin += (target - 1 - begin) // CTX_LEN * CTX_LEN
+    if config.mode == "sliding":
+        beyond = max(0, target - begin - CTX_LEN)
+        begin += -(-beyond // config.step_of(CTX_LEN)) * config.step_of(CTX_LEN)
+    return [int(token) for token in tokens[begin:target]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("by_document", [False, True])
+@pytest.mark.parametrize(("mode", "stride"), [("chunked", 8), ("sliding", 1), ("sliding", 3), ("stateful", 8)])
+def test_every_mode_predicts_from_the_text_that_it_promises(mode: str, stride: int, by_document: bool) -> None:
+    model, tokens = _model(), _tokens(37)
+    config = EvaluationConfig(mode=mode, stride=stride, by_document=by_document)
+    windows = cut_windows(tokens, CTX_LEN, BYTE_LENGTHS, config)
+    found = evaluate(model, windows, 2, routing_statistics_of(model), keep_winners=True)
+    for target in range(1, len(tokens)):
+        trace = RoutingTrace()
+        hidden, _ = model.hidden(torch.tensor([_context(target, tokens, config)]), trace=trace)
+        _, loss = model.cross_entropy(hidden[:, -1:], torch.tensor([[int(tokens[target])]]))
+        assert found.token_nats[target - 1] == pytest.approx(float(loss), rel=1e-4, abs=1e-5), target
+        assert found.winners is not None
+        assert found.winners[:, target - 1].tolist() == trace.stacked("experts")[:, 0, -1].tolist()
+    assert found.nats == pytest.approx(float(found.token_nats.sum()), rel=1e-5)
+    assert found.routing.metrics()["routing/tokens"] == len(tokens) - 1
+
+
+def test_a_stride_of_the_whole_window_gives_the_same_bits() -> None:
+    model, tokens = _model(), _tokens(45)
+    one = _evaluate(model, cut_windows(tokens, CTX_LEN, BYTE_LENGTHS), 4)
+    config = EvaluationConfig(mode="sliding", stride=CTX_LEN)
+    other = _evaluate(model, cut_windows(tokens, CTX_LEN, BYTE_LENGTHS, config), 4)
+    assert one.nats == other.nats
+    assert (one.token_nats == other.token_nats).all()
 
 
 def test_the_batch_size_does_not_matter() -> None:

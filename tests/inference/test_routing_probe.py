@@ -28,8 +28,7 @@ def test_winners_and_nats_are_those_of_each_window_by_itself(wanted: int, batch_
     probe = RoutingProbe.within(sample, wanted)
     reading = probe.reading(evaluate(model, sample, batch_size, routing_statistics_of(model), keep_winners=True))
     text, at = probe.text(), 0
-    for number in probe.windows.numbers:
-        start = int(number) * CTX_LEN
+    for start in probe.windows.starts:
         window = torch.tensor(TOKENS[start : start + CTX_LEN + 1].astype(np.int64))[None]
         inputs, targets = window[:, :-1], window[:, 1:]
         trace, here = RoutingTrace(), slice(at, at + inputs.numel())

@@ -57,9 +57,9 @@ def test_no_checkpoint_and_a_damaged_one_are_told_apart(tmp_path: Path) -> None:
 
 def test_own_settings_pass_and_all_others_are_named() -> None:
     own = ["job=generate", "job.run=R", "+job.prompt=x", "kernel=chunked", "kernel.threads=1", "seed=3"]
-    refuse_foreign(own, OWN_SETTINGS, "R has")
+    refuse_foreign(own, OWN_SETTINGS["generate"], "R has")
     with pytest.raises(ConfigError, match=r"^R has its own configuration; leave out model=pilot, seeds.init=1$"):
-        refuse_foreign([*own, "model=pilot", "seeds.init=1"], OWN_SETTINGS, "R has")
+        refuse_foreign([*own, "model=pilot", "seeds.init=1"], OWN_SETTINGS["generate"], "R has")
 
 
 @pytest.fixture(scope="module")
