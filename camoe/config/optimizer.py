@@ -13,8 +13,13 @@ class OptimizerConfig:
     """Constants of the update rule, and of warm-up and decay."""
 
     kind: str = setting(
-        "adamw", help="update rule; adamw8bit keeps both moments in 8 bits", options=("adamw", "adamw8bit")
+        "adamw",
+        help="update rule; adamw8bit keeps both moments in 8 bits; muon orthogonalises the momentum of hidden "
+        "matrices, each expert's by itself, and leaves the rest to AdamW",
+        options=("adamw", "adamw8bit", "muon"),
     )
+    muon_momentum: float = setting(0.95, help="decay of Muon's momentum", low=0, high=1)
+    muon_router: bool = setting(True, help="Muon for the gate's hidden matrices too, else AdamW")
     beta1: float = setting(0.9, help="decay of the first moment", low=0, high=1)
     beta2: float = setting(0.99, help="decay of the second moment", low=0, high=1)
     eps: float = setting(1e-10, help="added to the root of the second moment", above=0)
@@ -38,3 +43,5 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.beta1 >= 1 or self.beta2 >= 1:
             raise ConfigError(f"optimizer.beta1, optimizer.beta2: {self.beta1}, {self.beta2}; both must be below 1")
+        if self.muon_momentum >= 1:
+            raise ConfigError(f"optimizer.muon_momentum: {self.muon_momentum}; must be below 1")

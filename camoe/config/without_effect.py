@@ -102,6 +102,11 @@ RULES = (
         "optimizer.decay is none",
     ),
     Rule(
+        ("optimizer.muon_momentum", "optimizer.muon_router"),
+        lambda run: run.optimizer.kind != "muon",
+        "optimizer.kind is not muon",
+    ),
+    Rule(
         ("optimizer.cycle_steps", "optimizer.cycle_growth", "optimizer.cycle_decay"),
         lambda run: run.optimizer.decay != RESTARTS,
         f"optimizer.decay is not {RESTARTS}",

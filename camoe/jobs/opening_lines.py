@@ -29,6 +29,7 @@ WHY = {
     "optimizer": {
         "adamw": "optimizer.kind: moments in float32",
         "adamw8bit": "optimizer.kind: moments in 8 bits, by bitsandbytes",
+        "muon": "optimizer.kind: orthogonalised momentum for hidden matrices, AdamW for the rest",
     },
 }
 

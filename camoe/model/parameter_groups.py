@@ -7,6 +7,7 @@ import re
 from torch import nn
 
 from camoe.config.phase import PARAMETER_GROUPS
+from camoe.routing.gate import Gate
 
 # First match wins. The names are those of LanguageModel.named_parameters().
 _RULES: tuple[tuple[str, str], ...] = (
@@ -39,3 +40,9 @@ def parameter_groups(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     for name, parameter in model.named_parameters():
         groups[group_of(name, transformer)][name] = parameter
     return groups
+
+
+def stacked_matrices(model: nn.Module) -> dict[str, int]:
+    """How many experts' matrices lie on top of each other in a parameter, by the names of those that hold several."""
+    gates = {name: module for name, module in model.named_modules() if isinstance(module, Gate)}
+    return {f"{name}.weight_in": gate.n_expert for name, gate in gates.items()}

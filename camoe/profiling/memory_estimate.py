@@ -26,15 +26,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from camoe.config import RunConfig
 from camoe.kernels.wkv7 import choose_backend
 from camoe.model.language_model import LanguageModel
+from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
 from camoe.profiling.even_load import EvenLoad
 from camoe.profiling.labels import labelled
 from camoe.profiling.storage_tracker import Buffer, StorageTracker, tensors_of
 from camoe.training.objectives import Batch, compute_losses
+from camoe.training.optimizers import matrix_of
 
 SIMULATED_LAYERS = 2
-# Two moments beside every float32 number; in 8 bits each block of 256 numbers has a float32 scale.
-MOMENTS_PER_PARAMETER = {"adamw": 2.0, "adamw8bit": 2 * (1 + 4 / 256) / 4}
+# Two moments beside every float32 number; in 8 bits each block of 256 numbers has a float32 scale. Muon: of the rest.
+MOMENTS_PER_PARAMETER = {"adamw": 2.0, "adamw8bit": 2 * (1 + 4 / 256) / 4, "muon": 2.0}
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
         "first block's backward pass": max(run.peaks[1:]) + missing * layer_bytes,
     }
     moment = max(moments, key=lambda name: moments[name])
-    optimizer = round(MOMENTS_PER_PARAMETER[config.optimizer.kind] * gradients)
+    last_block = f"blocks.{shallow.model.n_layer - 1}."
+    optimizer = _optimizer_bytes(shallow, run.model) + missing * _optimizer_bytes(shallow, run.model, last_block)
     peak = weights + optimizer + moments[moment]
     largest = sorted(run.tracker.largest, key=lambda buffer: -buffer.n_bytes)
     return MemoryEstimate(weights, optimizer, gradients, activations, peak, moment, largest)
@@ -143,6 +146,18 @@ def _make_fake(model: nn.Module) -> None:
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+
+
+def _optimizer_bytes(config: RunConfig, model: LanguageModel, beginning: str = "") -> int:
+    """What the optimiser keeps beside the parameters whose names begin so; Muon keeps one momentum of its matrices."""
+    stacked, usual = stacked_matrices(model), MOMENTS_PER_PARAMETER[config.optimizer.kind]
+    total = 0.0
+    for group, parameters in parameter_groups(model).items():
+        for name, parameter in parameters.items():
+            if name.startswith(beginning):
+                orthogonalized = matrix_of(config.optimizer, group, name, parameter, stacked) is not None
+                total += _bytes([parameter]) * (1.0 if orthogonalized else usual)
+    return round(total)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

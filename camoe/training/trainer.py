@@ -18,7 +18,7 @@ from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.inference.routing_probe import RoutingProbe
 from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
-from camoe.model.parameter_groups import parameter_groups
+from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.routing_statistics import routing_statistics_of
@@ -78,7 +78,13 @@ class Trainer:
         self.tracker, self.checkpoints, self.display = tracker, checkpoints, display
         self.device = model.emb.weight.device
         self.groups = parameter_groups(model)
-        self.optimizer = build_optimizer(config.optimizer, self.groups, self.device.type)
+        self.optimizer = build_optimizer(
+            config.optimizer,
+            self.groups,
+            self.device.type,
+            stacked=stacked_matrices(model),
+            precision=config.train.precision,
+        )
         self.schedule = PhaseSchedule(config.phase)
         self.ranks, self.share = ranks, BatchShare.of(config.train, ranks.index, ranks.count)
         ranks.divide(self.share.groups, self.share.group)

@@ -26,6 +26,7 @@ IDLE = [
     (["optimizer.decay=none", "optimizer.final_ratio=0.2"], ["optimizer.decay=cosine"]),
     (["optimizer.decay=cosine", "optimizer.cycle_steps=100"], ["optimizer.decay=cosine_restarts"]),
     (["evaluation.stride=8"], ["evaluation.mode=sliding"]),
+    (["optimizer=adamw", "optimizer.muon_momentum=0.9"], ["optimizer=muon"]),
     (["kernel=cuda", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=native", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=reference", "kernel.chunk_len=8"], ["kernel=chunked"]),

@@ -26,7 +26,7 @@ def test_groups_and_options() -> None:
         "phase": ["flat", "pilot", "seven", "seven_toy", "tiny", "v18"],
         "data": ["local", "python_stdlib"],
         "tokenizer": ["bpe", "byte", "rwkv_world"],
-        "optimizer": ["adamw", "adamw8bit"],
+        "optimizer": ["adamw", "adamw8bit", "muon"],
         "kernel": ["auto", "chunked", "cuda", "native", "reference"],
         "job": ["evaluate", "generate", "profile", "status", "sync_tracking", "train"],
         "tracking": ["local", "mlflow"],

@@ -14,10 +14,12 @@ import torch
 from camoe.config import RunConfig
 from camoe.kernels.wkv7 import choose_backend
 from camoe.model.language_model import LanguageModel
+from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.profiling import memory_estimate
 from camoe.profiling.memory_estimate import estimate_memory
 from camoe.profiling.storage_tracker import StorageTracker, tensors_of
 from camoe.training.objectives import Batch, compute_losses
+from camoe.training.optimizers import build_optimizer
 from tests.small_run import small_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +77,20 @@ def test_a_single_block_without_an_economy() -> None:
     estimate = estimate_memory(_run({"model": {"n_layer": 1}}, kind="off"), BACKEND)
     assert "critic" not in estimate.activations
     assert estimate.peak > estimate.weights + estimate.optimizer + estimate.gradients
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_the_optimizer_is_as_large_as_its_state(kind: str) -> None:
+    config = _run({"optimizer": {"kind": kind}})
+    model = LanguageModel(config)
+    stacked = stacked_matrices(model)
+    optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu", stacked=stacked)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    states = [tensor for state in optimizer.state.values() for tensor in state.values() if tensor.dim()]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in states)
+    assert estimate_memory(config, BACKEND).optimizer == pytest.approx(size, rel=0.01)  # layer 0 has no value residual
 
 
 def test_a_cuda_kernel_needs_no_cuda_device_here() -> None:
