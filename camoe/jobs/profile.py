@@ -15,8 +15,16 @@ from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.placement import Placement, model_to_train, place
 from camoe.model.cost import RoomCost, room_costs
 from camoe.model.language_model import LanguageModel
-from camoe.profiling.memory_estimate import estimate_memory
-from camoe.profiling.report import largest_report, memory_report, plain_text, size_report, time_report
+from camoe.profiling.memory_estimate import MemoryEstimate, estimate_memory
+from camoe.profiling.report import (
+    largest_report,
+    memory_report,
+    plain_text,
+    sharding_report,
+    size_report,
+    time_report,
+)
+from camoe.profiling.sharding_plan import ShardedModel
 from camoe.profiling.step_profile import StepProfile, profile_steps
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.shown_path import shown_path
@@ -32,10 +40,11 @@ def run(config: RunConfig, command: CommandRecord) -> None:
         raise ConfigError("resume: job profile begins with fresh weights; leave out resume")
     placement, console = place(config.kernel, config), Console()
     with torch.device("meta"):
-        costs = room_costs(LanguageModel(config))
-    estimate = estimate_memory(config, placement.wkv.name)
+        model = LanguageModel(config)
+    costs, estimate = room_costs(model), estimate_memory(config, placement.wkv.name)
     if not config.job.steps:
-        _show(console, size_report(costs), memory_report(estimate, None), largest_report(estimate))
+        sharding = sharding_report(_to_shard(model, estimate))
+        _show(console, size_report(costs), memory_report(estimate, None), largest_report(estimate), sharding)
         return
     trainer = _trainer(with_absolute_paths(config), command, placement)
     folder = trainer.tracker.folder
@@ -50,6 +59,12 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     trainer.tracker.finish("finished")
     _show(console, *report)
     print(f"{shown_path(folder.path)}: profile.txt, and trace.json.gz for chrome://tracing or ui.perfetto.dev")
+
+
+def _to_shard(model: LanguageModel, estimate: MemoryEstimate) -> ShardedModel:
+    """What the model's training state consists of; each rank reads micro-batches of its own."""
+    kept = sum(estimate.activations.values()) + max(0, estimate.passing)
+    return ShardedModel.of(model, estimate.optimizer / estimate.gradients, kept)
 
 
 def _show(console: Console, *parts: RenderableType) -> None:

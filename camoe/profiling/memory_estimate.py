@@ -1,7 +1,7 @@
 """How much memory training takes, found without taking it.
 
-One micro-batch goes forward and backward through two blocks of the real model on fake tensors, which have shapes and no
-memory; more blocks repeat the second one. Three moments can need most:
+One micro-batch goes forward and backward through few blocks of the real model on fake tensors, which have shapes and no
+memory: the first and one more of each kind, which all others of its kind repeat. Three moments can need most:
 
     the head           every block's activations are kept, and the logits are there
     the last block     every block's activations are kept, and its own backward pass runs (after recomputing it)
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,11 +30,11 @@ from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
 from camoe.profiling.even_load import EvenLoad
 from camoe.profiling.labels import labelled
+from camoe.profiling.representative_layers import RepresentativeLayers
 from camoe.profiling.storage_tracker import Buffer, StorageTracker, tensors_of
 from camoe.training.objectives import Batch, compute_losses
 from camoe.training.optimizers import matrix_of
 
-SIMULATED_LAYERS = 2
 # Two moments beside every float32 number; in 8 bits each block of 256 numbers has a float32 scale. Muon: of the rest.
 MOMENTS_PER_PARAMETER = {"adamw": 2.0, "adamw8bit": 2 * (1 + 4 / 256) / 4, "muon": 2.0}
 
@@ -64,24 +64,27 @@ class MemoryEstimate:
 
 def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
     """The estimate for one optimiser step with every parameter learning; takes about a second for any size."""
-    missing = max(0, config.model.n_layer - SIMULATED_LAYERS)
-    shallow = replace(config, model=replace(config.model, n_layer=config.model.n_layer - missing))
-    run = _Simulation(shallow, wkv_backend)
+    layers = RepresentativeLayers.of_run(config)
+    run = _Simulation(layers.shallow(config), wkv_backend)
     run.forward_backward()
-    layer_bytes = _bytes(run.model.blocks[-1].parameters())
-    weights = _bytes(tensors_of(run.model)) + missing * layer_bytes
-    gradients = _bytes(run.model.parameters()) + missing * layer_bytes
-    layer_kept = run.kept[-1] - run.kept[-2] if len(run.kept) > 1 else Counter[str]()
-    activations = {name: run.at_the_head[name] + missing * layer_kept[name] for name in run.at_the_head if name}
-    repeated, accumulated = missing * layer_kept.total(), missing * layer_bytes * (config.train.grad_accum > 1)
+    missing_bytes, missing_kept = 0, Counter[str]()
+    optimizer = _optimizer_bytes(run.config, run.model)
+    for kind, times in layers.missing.items():
+        example = layers.example(kind)
+        missing_bytes += times * _bytes(run.model.blocks[example].parameters())
+        optimizer += times * _optimizer_bytes(run.config, run.model, f"blocks.{example}.")
+        kept = run.kept[example] - run.kept[example - 1]
+        missing_kept.update({name: times * n_bytes for name, n_bytes in kept.items()})
+    weights = _bytes(tensors_of(run.model)) + missing_bytes
+    gradients = _bytes(run.model.parameters()) + missing_bytes
+    activations = {name: run.at_the_head[name] + missing_kept[name] for name in run.at_the_head if name}
+    repeated, accumulated = missing_kept.total(), missing_bytes * (config.train.grad_accum > 1)
     moments = {
         "head": run.peaks[0] + repeated + accumulated,
         "last block's backward pass": run.peaks[1] + repeated + accumulated,
-        "first block's backward pass": max(run.peaks[1:]) + missing * layer_bytes,
+        "first block's backward pass": max(run.peaks[1:]) + missing_bytes,
     }
     moment = max(moments, key=lambda name: moments[name])
-    last_block = f"blocks.{shallow.model.n_layer - 1}."
-    optimizer = _optimizer_bytes(shallow, run.model) + missing * _optimizer_bytes(shallow, run.model, last_block)
     peak = weights + optimizer + moments[moment]
     largest = sorted(run.tracker.largest, key=lambda buffer: -buffer.n_bytes)
     return MemoryEstimate(weights, optimizer, gradients, activations, peak, moment, largest)

@@ -13,6 +13,7 @@ from rich.text import Text
 from camoe.model.cost import RoomCost
 from camoe.profiling.memory_estimate import MemoryEstimate
 from camoe.profiling.room_times import STEP, RoomTime
+from camoe.profiling.sharding_plan import DEVICES, ShardedModel, ShardingPlan, sharding_plan
 from camoe.profiling.step_profile import StepProfile
 from camoe.tracking.bars import bar
 from camoe.tracking.short_number import short_number
@@ -79,6 +80,35 @@ def largest_report(estimate: MemoryEstimate, count: int = 4) -> RenderableType:
         where = WORDS.get(buffer.room, buffer.room) or "backward"
         table.add_row(Text("  " + shape), _megabytes(buffer.n_bytes), Text(f"{operation}, {where}", style="grey58"))
     return _section("Largest buffers", "MB", table)
+
+
+def sharding_report(model: ShardedModel) -> RenderableType:
+    """How many devices a training step needs, and bytes on each, for every size of device."""
+    plans = {f"{device / 1e9:.0f} GB": sharding_plan(model, device) for device in DEVICES}
+    columns = [_plan_rows(plan) for plan in plans.values()]
+    table = _table("", *plans)
+    for name in max(columns, key=len):
+        table.add_row(Text(f"  {name}"), *(column.get(name, "") for column in columns))
+    return _section("Sharding", "ranks of each kind, their product the devices; GB on each device", table)
+
+
+def _plan_rows(plan: ShardingPlan | None) -> dict[str, str]:
+    """One column by row; a single device has neither ranks nor gathered blocks."""
+    if plan is None:
+        return {"devices": "none fits"}
+    ranks = {"expert ranks": plan.expert_ranks, "shards": plan.sharded_ranks, "tensor ranks": plan.tensor_ranks}
+    parts = {
+        "weights": plan.weights,
+        "gradients": plan.gradients,
+        "optimiser": plan.moments,
+        "gathered block": plan.gathered,
+        "activations": plan.activations,
+        "sum": plan.total,
+    }
+    whole = {"devices": plan.devices, **(ranks if plan.devices > 1 else {})}
+    return {name: f"{value:,}" for name, value in whole.items()} | {
+        name: f"{value / 1e9:,.1f}" for name, value in parts.items() if value
+    }
 
 
 def time_report(profile: StepProfile, flops: Mapping[str, float]) -> RenderableType:

@@ -31,6 +31,7 @@ def test_no_steps_need_no_text_and_leave_nothing(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "Step of phase" not in result.stdout
     assert "1.14G" in result.stdout  # parameters
+    assert "\n  devices         1      1\n" in "\n".join(map(str.rstrip, result.stdout.splitlines()))
     assert not list(tmp_path.iterdir())
 
 

@@ -15,7 +15,7 @@ from camoe.config import RunConfig
 from camoe.kernels.wkv7 import choose_backend
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups, stacked_matrices
-from camoe.profiling import memory_estimate
+from camoe.profiling import representative_layers
 from camoe.profiling.memory_estimate import estimate_memory
 from camoe.profiling.storage_tracker import StorageTracker, tensors_of
 from camoe.training.objectives import Batch, compute_losses
@@ -66,7 +66,7 @@ def test_the_peak_is_that_of_a_real_step(name: str) -> None:
 def test_two_blocks_tell_what_five_need(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = _run(COMPOSITIONS[name])
     two = estimate_memory(config, BACKEND)
-    monkeypatch.setattr(memory_estimate, "SIMULATED_LAYERS", 5)
+    monkeypatch.setattr(representative_layers, "OF_EACH_KIND", 4)
     five = estimate_memory(config, BACKEND)
     assert two.peak == pytest.approx(five.peak, rel=0.03)
     assert two.gradients == pytest.approx(five.gradients, rel=0.03)  # layer 0 has no value residual
