@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,7 +17,8 @@ from analysis.plots.smoothing import running_mean, window_for
 from analysis.plots.style import COLOURS, INK
 from analysis.primary_metric import LOWER
 from analysis.run_history import NotRecorded
-from camoe.tracking.bars import expert_labels
+from camoe.config.experts import KINDS as EXPERT_KINDS
+from camoe.config.experts import ExpertsConfig, expert_labels
 
 BUDGETS = {
     "tokens": ("progress/tokens_seen", "tokens seen"),
@@ -145,15 +148,17 @@ def _load_maps(found: Comparison, histories: ArmHistories) -> list[Picture]:
             f"Load at the end: {arm}",
             f"{share_map.AT_THE_END} Mean of {len(own)} seeds.",
             lambda own=own, arm=arm: share_map.share_at_the_end(  # type: ignore[misc]
-                own.mean(axis=0), expert_labels(_n_rwkv(found, arm, own.shape[2]), own.shape[2]), limit
+                own.mean(axis=0), expert_labels(_experts(found, arm, own.shape[2])), limit
             ),
         )
         for arm, own in list(maps.items())[:MOST_MAPS]
     ]
 
 
-def _n_rwkv(found: Comparison, arm: str, n_expert: int) -> int:
-    """RWKV experts of an arm; all of them where its configuration does not say."""
-    column = "config.experts.rwkv_ffn"
-    own = found.runs[found.runs["arm"] == arm].reindex(columns=[column])[column].dropna().tolist()
-    return int(own[0]) if own else n_expert
+def _experts(found: Comparison, arm: str, n_expert: int) -> ExpertsConfig:
+    """The mix of an arm's E experts; all RWKV where its configuration does not say."""
+    own = found.runs[found.runs["arm"] == arm]
+    columns = {kind: f"config.experts.{kind}" for kind in EXPERT_KINDS}
+    known = {kind: own[column].dropna() for kind, column in columns.items() if column in own}
+    counts: dict[str, Any] = {kind: int(values.iloc[0]) for kind, values in known.items() if len(values)}
+    return ExpertsConfig(**(counts or {"rwkv_ffn": n_expert, "transformer_prefix": 0}))

@@ -96,15 +96,15 @@ def vocab_spec_of_chance(
 
 
 def transformer_use_by_frequency(
-    winners: Integers, occurrences: Integers, n_rwkv: int, groups: int = 10
+    winners: Integers, occurrences: Integers, n_cheap: int, groups: int = 10
 ) -> tuple[Floats, Floats]:
-    """Share of assignments that experts from n_rwkv on get, [G,L], in groups of equally many tokens, rarest first.
+    """Share of assignments that experts from n_cheap on get, [G,L], in groups of equally many tokens, rarest first.
 
     winners [L,N,K]; occurrences [N] of each token's id in the text at large. Also the median occurrence [G] of a group.
     Source: ReMoE (Wang et al. 2024), figure 7: rare tokens get more.
     """
     parts = np.array_split(np.argsort(occurrences, kind="stable"), groups)
-    use = [(winners[:, part] >= n_rwkv).mean((1, 2)) for part in parts]
+    use = [(winners[:, part] >= n_cheap).mean((1, 2)) for part in parts]
     return np.array(use), np.array([np.median(occurrences[part]) for part in parts])
 
 

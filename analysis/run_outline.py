@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from camoe.config import ConfigError
-from camoe.tracking.bars import expert_labels
+from camoe.config.experts import ExpertsConfig, expert_labels
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_status import RunStatus
 
@@ -66,13 +66,13 @@ class RunOutline:
         found = self._group("router").get("top_k")
         return int(found) if found is not None else None
 
-    def n_rwkv(self, n_expert: int) -> int:
-        """How many of the experts are of the cheap kind; all of them in a folder that does not say."""
-        return int(self._group("experts").get("rwkv_ffn", n_expert))
+    def experts(self, n_expert: int) -> ExpertsConfig:
+        """The mix of E experts; all of the cheap kind in a folder that does not say."""
+        return ExpertsConfig(**(self._group("experts") or {"rwkv_ffn": n_expert, "transformer_prefix": 0}))
 
     def expert_names(self, n_expert: int) -> list[str]:
         """R0, R1, ..., T0, ..."""
-        return expert_labels(self.n_rwkv(n_expert), n_expert)
+        return expert_labels(self.experts(n_expert))
 
     def _group(self, name: str) -> Mapping[str, Any]:
         group = self.config.get(name)

@@ -25,8 +25,10 @@ from analysis.run_files import NOTHING_BOOKED, read_ledger
 from analysis.run_history import NotRecorded, RunHistory
 from analysis.run_outline import RunOutline
 from camoe.config import ConfigError
+from camoe.config.experts import NAMES
 
 KINDS = {"RWKV": COLOURS[0], "Transformer": COLOURS[1]}
+KINDS |= {name: COLOURS[(2 + i) % len(COLOURS)] for i, name in enumerate(NAMES.values()) if name not in KINDS}
 GATE = {
     "routing/gate_entropy_marginal": "entropy of the mean",
     "routing/gate_entropy_token": "entropy per token",
@@ -171,9 +173,9 @@ def _lorenz(history: RunHistory) -> Figure:
 def _transformer_share(run: RunOutline, history: RunHistory) -> Figure:
     tokens, share = history.series("routing/trans_share/by_layer")
     n_expert = last_load(history).shape[1]
-    fair = 1 - run.n_rwkv(n_expert) / n_expert
+    fair = run.experts(n_expert).transformer_prefix / n_expert
     if not fair:
-        raise NotRecorded("this run has RWKV experts only")
+        raise NotRecorded("this run has no Transformer experts")
     return layer_map.layer_map(tokens, share, "percent of assignments", fair)
 
 
@@ -201,7 +203,11 @@ def _capital(run: RunOutline, history: RunHistory) -> Figure:
         credit = (at, values, history.series("market/credit_error/by_expert")[1])
     n_expert = capital.shape[2]
     return capital_and_credit.capital_and_credit(
-        tokens, capital, credit, run.expert_names(n_expert), expert_colours(run.n_rwkv(n_expert), n_expert)
+        tokens,
+        capital,
+        credit,
+        run.expert_names(n_expert),
+        expert_colours(run.experts(n_expert).first_prefix, n_expert),
     )
 
 
@@ -210,8 +216,8 @@ def _last_capital(history: RunHistory) -> Array:
 
 
 def _kinds(run: RunOutline, n_expert: int) -> list[str]:
-    n_rwkv = run.n_rwkv(n_expert)
-    return ["RWKV" if expert < n_rwkv else "Transformer" for expert in range(n_expert)]
+    counts = run.experts(n_expert).counts(attention=False).items()
+    return [NAMES[kind] for kind, count in counts for _ in range(count)]
 
 
 def _capital_against_load(run: RunOutline, history: RunHistory) -> Figure:

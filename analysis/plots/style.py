@@ -91,7 +91,7 @@ def series_style(number: int) -> dict[str, object]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[turn % len(LINES)]}
 
 
-def expert_colours(n_rwkv: int, n_expert: int) -> list[str]:
-    """Cool for RWKV experts, warm for Transformer experts, repeated where there are many."""
-    cool = [COOL[number % len(COOL)] for number in range(n_rwkv)]
-    return cool + [WARM[number % len(WARM)] for number in range(n_expert - n_rwkv)]
+def expert_colours(n_cheap: int, n_expert: int) -> list[str]:
+    """Cool for the n_cheap that come first, warm for Transformer experts, repeated where there are many."""
+    cool = [COOL[number % len(COOL)] for number in range(n_cheap)]
+    return cool + [WARM[number % len(WARM)] for number in range(n_expert - n_cheap)]

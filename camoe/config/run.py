@@ -11,7 +11,7 @@ from camoe.config.calibrated import CalibratedConfig
 from camoe.config.data import DataConfig
 from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
 from camoe.config.evaluation import EvaluationConfig
-from camoe.config.experts import ExpertsConfig
+from camoe.config.experts import WITH_HIDDEN, ExpertsConfig
 from camoe.config.job import JobConfig
 from camoe.config.kernel import KernelConfig
 from camoe.config.model import ModelConfig
@@ -81,6 +81,7 @@ class RunConfig:
         if self.job.name == "status" and self.sweep is None:
             raise ConfigError("sweep: null with job.name status, which shows how a sweep stands; give sweep=NAME")
         self._check_enough_experts()
+        self._check_costs_of_experts()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")
         if self.router.kind == "market_only" and not isinstance(self.economy, MoneyConfig):
@@ -101,6 +102,17 @@ class RunConfig:
             raise ConfigError(
                 f"router.top_k: {winners} of {experts} experts (group experts) leaves no runner-up to set the Vickrey "
                 f"price of economy.kind {self.economy.kind}; at most {experts - 1}, or economy=off"
+            )
+
+    def _check_costs_of_experts(self) -> None:
+        for kind in WITH_HIDDEN:
+            if self.experts.has(kind):
+                self.experts.hidden_width(kind, self.model.n_embd)
+        by_cost = isinstance(self.economy, CalibratedConfig) and self.economy.congestion.target == "inverse_cost"
+        if by_cost and (self.experts.zero or self.experts.copy):
+            raise ConfigError(
+                "economy.congestion.target: inverse_cost divides by what an expert costs, and experts.zero and "
+                "experts.copy cost nothing; choose economy.congestion.target=uniform"
             )
 
     def _check_credit(self) -> None:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import V21Config
+from camoe.config.experts import WITH_HIDDEN
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
 from camoe.config.job import TAKE_A_RUN
 from camoe.config.phase import PhaseConfig
@@ -63,9 +64,22 @@ RULES = (
         "experts.transformer_prefix is 0",
     ),
     Rule(
-        ("experts.hidden_ratio", "experts.token_shift"),
-        lambda run: not run.experts.rwkv_ffn,
-        "experts.rwkv_ffn is 0",
+        ("experts.hidden_ratio", "experts.hidden"),
+        lambda run: not any(run.experts.has(kind) for kind in WITH_HIDDEN),
+        "no expert has a hidden layer",
+    ),
+    Rule(("experts.hidden_ratio",), lambda run: run.experts.hidden is not None, "experts.hidden is given"),
+    Rule(("experts.token_shift",), lambda run: not run.experts.has("rwkv_ffn"), "experts.rwkv_ffn is 0"),
+    Rule(("experts.shared_kind",), lambda run: not run.experts.shared, "experts.shared is 0"),
+    Rule(
+        ("experts.gelu_ffn",),
+        lambda run: run.experts.policy == "by_mixer" and not run.model.attention_layers,
+        "no layer has attention (model.layers)",
+    ),
+    Rule(
+        ("experts.gated_channel_mix",),
+        lambda run: run.experts.policy == "by_mixer" and len(run.model.attention_layers) == run.model.n_layer,
+        "every layer has attention (model.layers)",
     ),
     Rule(
         ("router.balance_differentiable",),
@@ -163,7 +177,7 @@ def _skipped_phase_settings(config: RunConfig, chosen: list[str]) -> list[str]:
 
 def _phases_that_cannot_learn(config: RunConfig) -> list[str]:
     absent = {
-        "rwkv_experts": not config.experts.rwkv_ffn,
+        "rwkv_experts": not config.experts.cheap_learn,
         "transformer_experts": not config.experts.transformer_prefix,
         "bridge": not config.experts.transformer_prefix,
         "critic": config.economy.kind == "off",

@@ -54,13 +54,13 @@ class Market(nn.Module, ABC):
         n_expert: int,
         top_k: int,
         *,
-        expert_flops: Sequence[float] | Tensor | None = None,
+        expert_flops: Sequence[float] | Sequence[Sequence[float]] | Tensor | None = None,
         fixed_flops: float = 0.0,
     ) -> Market:
         """The market of an economy; raises ConfigError when too few experts are left to set a price.
 
-        expert_flops: [E] forward FLOPs of one expert for one token; None: all alike. fixed_flops: of everything else,
-        per token.
+        expert_flops: [E] or [L,E] forward FLOPs of one expert for one token; None: all alike. fixed_flops: of
+        everything else, per token.
         """
         if isinstance(config, (V21Config, CalibratedConfig)) and n_expert < top_k + 1:
             raise ConfigError(
@@ -70,7 +70,7 @@ class Market(nn.Module, ABC):
         if isinstance(config, MoneyConfig):
             return CapitalMarket(config, n_layer, n_expert)
         if isinstance(config, CalibratedConfig):
-            flops = [0.0] * n_expert if expert_flops is None else expert_flops
+            flops = torch.zeros(n_expert) if expert_flops is None else expert_flops
             return CalibratedMarket(config, CalibratedState(config, n_layer, n_expert, top_k, flops, fixed_flops))
         return NoMarket(n_expert)
 

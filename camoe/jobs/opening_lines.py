@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from camoe.config import RunConfig
+from camoe.config.experts import NAMES, OF_RWKV_LAYERS, ExpertsConfig
 from camoe.data.corpus import Corpus
 from camoe.jobs.placement import Placement
 from camoe.kernels.ranks import Ranks
@@ -75,12 +76,22 @@ def _model_lines(config: RunConfig, model: LanguageModel) -> list[Choice]:
         Choice("model", f"C {shape.n_embd}, L {shape.n_layer}", f"heads of {shape.head_size}"),
         Choice(
             "experts",
-            f"{mix.rwkv_ffn} RWKV + {mix.transformer_prefix} Transformer, top-{config.router.top_k}",
+            f"{_mix_in_words(mix)}, top-{config.router.top_k}",
             f"router {config.router.kind}, economy {config.economy.kind}",
         ),
         Choice("parameters", f"{cost.total_params:,}", f"{cost.active_params:,} active for a token under an even load"),
         Choice("FLOPs/token", f"{per_token:,.0f}", "forward, under an even load"),
     ]
+
+
+def _mix_in_words(mix: ExpertsConfig) -> str:
+    """Such as 3 RWKV + 1 Transformer."""
+    parts = [f"{count} {NAMES[kind]}" for kind, count in mix.counts(attention=False).items()]
+    if mix.policy == "by_mixer":
+        parts = [f"{part} (GELU in attention layers)" if NAMES[OF_RWKV_LAYERS] in part else part for part in parts]
+    if mix.shared:
+        parts.append(f"{mix.shared} shared {NAMES[mix.shared_kind]}")
+    return " + ".join(parts)
 
 
 def _text_lines(config: RunConfig, corpus: Corpus) -> list[Choice]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from camoe.config import ConfigError, RunConfig
+from camoe.config.experts import WITH_HIDDEN
 from camoe.config.kernel import KernelConfig
 from camoe.kernels.allocator import choose_allocator
 from camoe.kernels.dispatch_choice import choose_dispatch
@@ -85,7 +86,8 @@ def model_to_train(config: RunConfig, placement: Placement) -> LanguageModel:
 def row_widths(run: RunConfig) -> tuple[int, ...]:
     """Widths of the rows that grouped products read and write."""
     model, experts = run.model, run.experts
-    widths = (model.n_embd, experts.hidden_ratio * model.n_embd)
+    hidden = [experts.hidden_width(kind, model.n_embd) for kind in WITH_HIDDEN if experts.has(kind)]
+    widths = (model.n_embd, *hidden)
     return (*widths, model.prefix_len * model.low_rank) if experts.transformer_prefix else widths
 
 

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
+from camoe.config.experts import KINDS
 from camoe.data.preparation import prepare
 from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.placement import Placement, model_to_train, place
@@ -88,9 +89,6 @@ def _flops_of_a_step(trainer: Trainer, costs: dict[str, RoomCost], profile: Step
     """Forward FLOPs of one step by room; experts and bridge by the load they had, not by an even one."""
     mix, transformer = trainer.config.experts, trainer.window.statistics.metrics()["routing/trans_share"]
     even = mix.transformer_prefix / mix.total
-    load = {
-        "transformer_prefix": transformer / even if even else 0.0,
-        "bridge": transformer / even if even else 0.0,
-        "rwkv_ffn": (1 - transformer) / (1 - even) if even < 1 else 0.0,
-    }
+    load = dict.fromkeys(KINDS, (1 - transformer) / (1 - even) if even < 1 else 0.0)
+    load |= dict.fromkeys(("transformer_prefix", "bridge"), transformer / even if even else 0.0)
     return {name: cost.active_flops * profile.tokens * load.get(name, 1.0) for name, cost in costs.items()}

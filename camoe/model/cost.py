@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from camoe.config.experts import KINDS
 from camoe.model.rooms import OF_THE_MODEL, ModelParts, room_modules
 
-WHERE_EXPERTS_SERVE = ("rwkv_ffn", "bridge", "transformer_prefix")
+WHERE_EXPERTS_SERVE = (*KINDS, "bridge")
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class RoomCost:
 class ModelCost:
     """total_params: stored. active_params: those that serve one token when every winner is as likely as any other.
 
-    expert_flops: [E] forward FLOPs of one expert for one token, the bridge included where it needs one. bridge_flops:
-    the bridge's part; it runs once for a token even if several of the n_prefix Transformer experts won it. other_flops:
-    forward FLOPs of all other matrices and of the WKV-7 recurrence, all layers and the head. A multiply-add counts two.
+    expert_flops: [L][E] forward FLOPs of one expert for one token, the bridge included where it needs one.
+    bridge_flops: the bridge's part; it runs once for a token even if several of the n_prefix Transformer experts won
+    it. other_flops: forward FLOPs of all other matrices, shared experts included, and of the WKV-7 recurrence, all
+    layers and the head. A multiply-add counts two.
 
     Left out are norms and whatever else is done channel by channel; what a Transformer expert prepares once for all
     tokens of a forward (its factors); and DeepEmbedAttention's scores and mix, which grow with the context: 2
@@ -38,16 +40,16 @@ class ModelCost:
 
     total_params: int
     active_params: int
-    expert_flops: list[int]
+    expert_flops: list[list[int]]
     bridge_flops: int
     n_prefix: int
     other_flops: int
 
     def flops_per_token(self, n_layer: int, top_k: int) -> float:
         """Forward FLOPs per token when every set of top_k winners is as likely as any other."""
-        n_expert = len(self.expert_flops)
+        n_expert = len(self.expert_flops[0])
         repeated = top_k * self.n_prefix / n_expert - share_of_bridged(n_expert, self.n_prefix, top_k)
-        winners = top_k * sum(self.expert_flops) / n_expert
+        winners = top_k * sum(map(sum, self.expert_flops)) / (n_expert * len(self.expert_flops))
         return self.other_flops + n_layer * (winners - repeated * self.bridge_flops)
 
 
@@ -58,14 +60,17 @@ def share_of_bridged(n_expert: int, n_prefix: int, top_k: int) -> float:
 
 def model_cost(model: ModelParts) -> ModelCost:
     """Cost of a model, which may lie on the meta device."""
-    experts = model.blocks[0].mixture.expert_list()  # type: ignore[operator, union-attr]
+    layers = [block.mixture.expert_list() for block in model.blocks]  # type: ignore[operator, union-attr]
     bridge, rooms = model.bridge.flops_per_token if model.bridge is not None else 0, room_costs(model)
     return ModelCost(
         total_params=sum(cost.params for cost in rooms.values()),
         active_params=round(sum(cost.active_params for cost in rooms.values())),
-        expert_flops=[expert.flops_per_token + (bridge if expert.needs_prefix else 0) for expert in experts],
+        expert_flops=[
+            [expert.flops_per_token + (bridge if expert.needs_prefix else 0) for expert in experts]
+            for experts in layers
+        ],
         bridge_flops=bridge,
-        n_prefix=sum(expert.needs_prefix for expert in experts),
+        n_prefix=model.config.experts.transformer_prefix,
         other_flops=round(sum(cost.flops for name, cost in rooms.items() if name not in WHERE_EXPERTS_SERVE)),
     )
 
@@ -76,11 +81,11 @@ def room_costs(model: ModelParts) -> dict[str, RoomCost]:
     mix, winners = model.config.experts, model.config.router.top_k
     share = winners / mix.total
     bridged = share_of_bridged(mix.total, mix.transformer_prefix, winners)
-    served = {"rwkv_ffn": share, "transformer_prefix": share, "bridge": bridged}
+    served = {**dict.fromkeys(KINDS, share), "bridge": bridged}
     return {
         name: RoomCost(
             params[name],
-            params[name] * (share if name in ("rwkv_ffn", "transformer_prefix") else 1),
+            params[name] * (share if name in KINDS else 1),
             flops[name],
             flops[name] * served.get(name, 1),
         )
@@ -110,7 +115,7 @@ def _flops(model: ModelParts) -> dict[str, int]:
     config = model.config.model
     flops = dict.fromkeys(OF_THE_MODEL, 0)
     for name, module in room_modules(model):
-        if name in ("rwkv_ffn", "transformer_prefix"):
+        if name in KINDS or name == "shared_experts":
             flops[name] += module.flops_per_token  # type: ignore[assignment, operator]
         elif name in ("time_mix", "deep_embed_attention", "router", "critic"):
             flops[name] += 2 * _matrix_weights(module)

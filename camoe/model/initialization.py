@@ -73,6 +73,13 @@ def initialize_uniform(weight: Tensor, bound: float) -> None:
 
 
 @torch.no_grad()
+def initialize_normal(weight: Tensor, deviation: float) -> None:
+    """Normal around 0."""
+    if not weight.is_meta:
+        weight.copy_(_draw(weight).normal_(0, deviation))
+
+
+@torch.no_grad()
 def initialize_orthogonal(weight: Tensor, gain: float) -> None:
     """Orthogonal rows or columns, whichever are fewer, of length `gain`."""
     if not weight.is_meta:

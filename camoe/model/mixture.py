@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -14,8 +15,9 @@ from camoe.economy.critic import Critic
 from camoe.kernels.grouped_products import RowGroups
 from camoe.model.bridge import LinearStateBridge, OpenBridge
 from camoe.model.dispatch import TokenInputs, run_experts
-from camoe.model.experts.build import build_experts
-from camoe.model.experts.expert import Expert
+from camoe.model.experts.build import build_experts, build_shared_experts
+from camoe.model.experts.expert import Expert, ExpertContext
+from camoe.model.experts.zero import weights_without_zero_experts
 from camoe.model.grouped_dispatch import run_experts_grouped
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
@@ -25,7 +27,7 @@ from camoe.routing.router import RoutingContext
 
 
 class Mixture(nn.Module):
-    """E heterogeneous experts, a router and, where the economy has money, a critic.
+    """E heterogeneous experts, a router, experts that serve always and, where the economy has money, a critic.
 
     `dispatch`, segments or grouped, is the form in which the experts run.
     """
@@ -43,6 +45,8 @@ class Mixture(nn.Module):
         self.dispatch = "segments"
         name = f"blocks.{layer_id}.mixture"
         self.experts = nn.ModuleList(build_experts(layer_id, model, experts, seed=seed, name=f"{name}.experts"))
+        self.shared = nn.ModuleList(build_shared_experts(layer_id, model, experts, seed=seed, name=f"{name}.shared"))
+        self.zero_experts = [index for index, expert in enumerate(self.expert_list()) if expert.kind == "zero"]
         with seeded(seed, f"{name}.router"):
             self.router = build_router(router, model.n_embd, experts.total)
         self.critic: Critic | None = None
@@ -64,7 +68,7 @@ class Mixture(nn.Module):
         h, previous, readout: [B,T,C] hidden vectors, those of the tokens before, and the WKV state's readout.
         """
         opinion = self.critic(h) if self.critic is not None else None
-        decision = self.router(h, context, opinion)
+        decision = self._leave_out_zero_experts(self.router(h, context, opinion))
         flat_h, flat_readout = h.flatten(0, 1), readout.flatten(0, 1)
         inputs = TokenInputs(flat_h, previous.flatten(0, 1))
         if bridge is not None:
@@ -73,6 +77,8 @@ class Mixture(nn.Module):
         winners, weights = self._serving(decision).flatten(0, 1), decision.weights.flatten(0, 1)
         run = run_experts_grouped if self.dispatch == "grouped" else run_experts
         mixed = run(self.expert_list(), winners, weights, inputs)
+        for expert in self.shared:  # as DeepSeekMoE's, which no router sees (Dai et al., 2024, eq. 9)
+            mixed = mixed + expert(inputs.h, ExpertContext(inputs.previous))
         return mixed.unflatten(0, h.shape[:2]), LayerRouting(decision, opinion)
 
     def _serving(self, decision: RoutingDecision) -> Tensor:
@@ -81,8 +87,16 @@ class Mixture(nn.Module):
             return decision.experts
         return decision.experts.masked_fill(~decision.active, len(self.experts))
 
+    def _leave_out_zero_experts(self, decision: RoutingDecision) -> RoutingDecision:
+        """The decision with the weights that count where zero experts have won."""
+        if not self.zero_experts:
+            return decision
+        winners = decision.experts
+        is_zero = (winners >= self.zero_experts[0]) & (winners <= self.zero_experts[-1])
+        return replace(decision, weights=weights_without_zero_experts(decision.weights, is_zero))
+
     def expert_list(self) -> list[Expert]:
-        """The experts as their own type, RWKV experts first."""
+        """The routed experts as their own type, kind by kind."""
         return list(self.experts)  # type: ignore[arg-type]
 
 

@@ -16,7 +16,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"^bridge\.", "bridge"),
     (r"\.mixture\.router\.", "router_gate"),
     (r"\.mixture\.critic\.", "critic"),
-    (r"\.mixture\.experts\.\d+\.", "experts"),
+    (r"\.mixture\.(experts|shared)\.\d+\.", "experts"),
     (r"^(blocks\.\d+\.(att|dea|dynamics|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
 )
 
@@ -27,7 +27,7 @@ def group_of(name: str, transformer_experts: frozenset[str]) -> str:
         if re.search(pattern, name):
             if group != "experts":
                 return group
-            module = re.match(r".*\.experts\.\d+", name)
+            module = re.match(r".*\.(experts|shared)\.\d+", name)
             assert module is not None
             return "transformer_experts" if module.group() in transformer_experts else "rwkv_experts"
     raise AssertionError(f"parameter {name} belongs to no group")

@@ -9,14 +9,16 @@ from typing import Protocol
 from torch import nn
 from torch.profiler import record_function
 
+from camoe.config.experts import KINDS
 from camoe.config.run import RunConfig
 from camoe.model.bridge import LinearStateBridge
 from camoe.model.deep_embed_attention import DeepEmbedTables
 
-# In the order of a step; `block` is a block's norms and residuals, `dispatch` the mixture around its experts.
+# In the order of a step; `block` is a block's norms and residuals, `dispatch` the mixture around its experts,
+# each kind a room of its own.
 OF_THE_MODEL = (
     *("embedding", "block", "time_mix", "deep_embed_attention", "router", "critic"),
-    *("dispatch", "rwkv_ffn", "bridge", "transformer_prefix", "head_loss"),
+    *("dispatch", *KINDS[:-1], "bridge", KINDS[-1], "shared_experts", "head_loss"),
 )
 OF_THE_STEP = ("data", "audit", "ranks", "gradient_norm", "statistics", "market", "optimizer")
 ROOMS = (*OF_THE_MODEL, *OF_THE_STEP)
@@ -69,7 +71,8 @@ def room_modules(model: ModelParts) -> Iterator[tuple[str, nn.Module]]:
         yield from _present("router", mixture.router)
         yield from _present("critic", mixture.critic)
         for expert in mixture.expert_list():  # type: ignore[operator]
-            yield "transformer_prefix" if expert.needs_prefix else "rwkv_ffn", expert
+            yield expert.kind, expert
+        yield from _present("shared_experts", *mixture.shared)  # type: ignore[misc]
     yield from _present("bridge", model.bridge)
     yield from _present("head_loss", model.ln_out, model.head)
 

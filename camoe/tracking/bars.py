@@ -43,19 +43,14 @@ def texture(index: int) -> str:
     return TEXTURES[index % len(TEXTURES)]
 
 
-def expert_colours(n_rwkv: int, n_expert: int) -> list[str]:
-    """Blues for RWKV experts, reds for Transformer experts."""
+def expert_colours(n_cheap: int, n_expert: int) -> list[str]:
+    """Blues for the n_cheap experts that come first, reds for Transformer experts."""
     return [
         RWKV_COLOURS[i % len(RWKV_COLOURS)]
-        if i < n_rwkv
-        else TRANSFORMER_COLOURS[(i - n_rwkv) % len(TRANSFORMER_COLOURS)]
+        if i < n_cheap
+        else TRANSFORMER_COLOURS[(i - n_cheap) % len(TRANSFORMER_COLOURS)]
         for i in range(n_expert)
     ]
-
-
-def expert_labels(n_rwkv: int, n_expert: int) -> list[str]:
-    """R0, R1, ... for RWKV experts, T0, T1, ... for Transformer experts."""
-    return [f"R{i}" if i < n_rwkv else f"T{i - n_rwkv}" for i in range(n_expert)]
 
 
 def _whole(share: float, width: int) -> int:

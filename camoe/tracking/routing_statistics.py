@@ -37,20 +37,24 @@ HELD_OUT = (
 def routing_statistics_of(model: LanguageModel) -> RoutingStatistics:
     """Empty statistics that know the model's experts and what they cost."""
     cost = model_cost(model)
-    return RoutingStatistics(model.config.experts.rwkv_ffn, cost.expert_flops, cost.bridge_flops, cost.other_flops)
+    return RoutingStatistics(model.config.experts.first_prefix, cost.expert_flops, cost.bridge_flops, cost.other_flops)
 
 
 class RoutingStatistics:
-    """Accumulates micro-batches until `reset`; experts with index >= n_rwkv are Transformer experts.
+    """Accumulates micro-batches until `reset`; experts with index >= n_cheap are Transformer experts.
 
-    expert_flops: forward FLOPs per token of each expert of a layer. bridge_flops: the bridge's part of them, spent once
-    for a token even if several Transformer experts won it. other_flops: those of everything else in the model.
+    expert_flops: [E] or [L,E] forward FLOPs per token of each expert. bridge_flops: the bridge's part of them, spent
+    once for a token even if several Transformer experts won it. other_flops: those of everything else in the model.
     """
 
     def __init__(
-        self, n_rwkv: int, expert_flops: Sequence[float], bridge_flops: float = 0.0, other_flops: float = 0.0
+        self,
+        n_cheap: int,
+        expert_flops: Sequence[float] | Sequence[Sequence[float]],
+        bridge_flops: float = 0.0,
+        other_flops: float = 0.0,
     ) -> None:
-        self.n_rwkv = n_rwkv
+        self.n_cheap = n_cheap
         self.expert_flops = np.asarray(expert_flops, dtype=np.float64)
         self.bridge_flops, self.other_flops = bridge_flops, other_flops
         self.reset()
@@ -80,7 +84,7 @@ class RoutingStatistics:
 
     def _measure(self, routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:
         self._winners = routing.experts.shape[-1]
-        bridged = tokens_won(routing.experts, mask, self.n_rwkv)
+        bridged = tokens_won(routing.experts, mask, self.n_cheap)
         return {**micro_batch_sums(routing, mask), "bridged": bridged, "tokens": mask.sum()}
 
     def _take_in(self, sums: Mapping[str, Tensor]) -> None:
@@ -140,10 +144,10 @@ class RoutingStatistics:
         return layered, scalars
 
     def _compute_metrics(self, load: Array, bridged: Array, tokens: int) -> dict[str, Array]:
-        repeated = load[:, self.n_rwkv :].sum(-1) - bridged
+        repeated = load[:, self.n_cheap :].sum(-1) - bridged
         flops = (load * self.expert_flops).sum(-1) - repeated * self.bridge_flops
         return {
-            "routing/trans_share": shares(load)[:, self.n_rwkv :].sum(-1),
+            "routing/trans_share": shares(load)[:, self.n_cheap :].sum(-1),
             "routing/expert_flops_per_token": flops / tokens,
         }
 
@@ -164,7 +168,7 @@ class RoutingStatistics:
             "routing/winner_from_adjusted_entropy": adjusted,
             "routing/adjusted_entropy_normalised": adjusted / nats,
             "routing/weight_share": shares(mean["weight_share"]),
-            "routing/trans_weight_share": shares(mean["weight_share"])[:, self.n_rwkv :].sum(-1),
+            "routing/trans_weight_share": shares(mean["weight_share"])[:, self.n_cheap :].sum(-1),
         }
         if k > 1:
             named["routing/weight_entropy_normalised"] = mean["weight_entropy"] / math.log(k)

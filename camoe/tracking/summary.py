@@ -14,7 +14,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from camoe.tracking.bars import BLOCK, bar, expert_colours, expert_labels, marked_bar, stacked_bar, texture
+from camoe.config.experts import LETTERS, NAMES, ExpertsConfig, expert_labels
+from camoe.tracking.bars import BLOCK, bar, expert_colours, marked_bar, stacked_bar, texture
 from camoe.tracking.market_findings import findings_page
 from camoe.tracking.named_values import named_values
 from camoe.tracking.short_number import short_number
@@ -57,8 +58,7 @@ class RunSummary:
     tokens_per_s: float
     elapsed: float
     flops_per_token: float
-    n_rwkv: int
-    n_expert: int
+    experts: ExpertsConfig
     load: Sequence[Sequence[float]]
     trans_share: Sequence[float]
     market: MarketOutcome | None = None
@@ -70,7 +70,7 @@ class RunSummary:
     @property
     def fair_trans_share(self) -> float:
         """Share of assignments that Transformer experts get from an even router."""
-        return (self.n_expert - self.n_rwkv) / self.n_expert
+        return self.experts.transformer_prefix / self.experts.total
 
 
 def print_summary(summary: RunSummary, console: Console) -> None:
@@ -142,7 +142,7 @@ def _quality(summary: RunSummary) -> RenderableType:
 
 def _layers(summary: RunSummary, colour: bool) -> RenderableType:
     """One row per layer: who served, who owns, how unequally, and how much the market is listened to."""
-    colours = expert_colours(summary.n_rwkv, summary.n_expert)
+    colours = expert_colours(summary.experts.first_prefix, summary.experts.total)
     columns = [_layer_numbers(summary), *_transformer_use(summary, colours), *_owners(summary, colours, colour)]
     table = Table.grid(padding=(0, 2))
     for row in zip(*columns, strict=True):
@@ -151,8 +151,10 @@ def _layers(summary: RunSummary, colour: bool) -> RenderableType:
 
 
 def _layers_heading(summary: RunSummary) -> Text:
-    remark = f"R: RWKV experts, T: Transformer experts, ┃ their fair share: {summary.fair_trans_share:.0%}"
-    return _heading("Layers", remark if summary.fair_trans_share else "R: RWKV experts")
+    kinds = summary.experts.counts(attention=False)
+    remark = ", ".join(f"{LETTERS[kind]}: {NAMES[kind]} experts" for kind in kinds)
+    share = f", ┃ their fair share: {summary.fair_trans_share:.0%}" if summary.fair_trans_share else ""
+    return _heading("Layers", remark + share)
 
 
 def _layer_numbers(summary: RunSummary) -> list[Text]:
@@ -163,7 +165,7 @@ def _transformer_use(summary: RunSummary, colours: Sequence[str]) -> list[list[T
     """A bar and a percentage, where there are Transformer experts."""
     if not summary.fair_trans_share:
         return []
-    fair, colour = summary.fair_trans_share, colours[summary.n_rwkv]
+    fair, colour = summary.fair_trans_share, colours[summary.experts.first_prefix]
     bars = [marked_bar(share, fair, 20, colour) for share in summary.trans_share]
     return [
         _column("Transformer use", bars),
@@ -193,7 +195,7 @@ def _column(header: str, cells: Sequence[Text]) -> list[Text]:
 
 def _legend(summary: RunSummary, colours: Sequence[str], colour: bool) -> Text:
     text = Text("  experts  ", style="grey58")
-    for index, label in enumerate(expert_labels(summary.n_rwkv, summary.n_expert)):
+    for index, label in enumerate(expert_labels(summary.experts)):
         text.append(BLOCK * 2 if colour else texture(index) * 2, style=colours[index]).append(
             f" {label}  ", style="grey58"
         )

@@ -100,7 +100,7 @@ def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:
     mix = model.config.experts
     optional = {
         "router_gate": mix.total > 1,
-        "rwkv_experts": mix.rwkv_ffn > 0,
+        "rwkv_experts": mix.cheap_learn,
         "transformer_experts": mix.transformer_prefix > 0,
         "bridge": mix.transformer_prefix > 0,
     }

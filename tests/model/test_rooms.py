@@ -1,12 +1,14 @@
 """Every parameter lies in a room, and rooms nest."""
 
+from camoe.config.experts import KINDS
 from camoe.model.language_model import LanguageModel
 from camoe.model.rooms import OF_THE_MODEL, current_room, room, room_modules
 from tests.small_run import small_run
 
 
 def test_every_parameter_lies_in_a_room() -> None:
-    model = LanguageModel(small_run(model={"deep_embed_attention": True, "tie_embeddings": False}))
+    experts = {**dict.fromkeys(KINDS, 1), "shared": 1, "hidden": 16}
+    model = LanguageModel(small_run(model={"deep_embed_attention": True, "tie_embeddings": False}, experts=experts))
     inside = {id(p) for _, module in room_modules(model) for p in module.parameters()}
     assert inside == {id(parameter) for parameter in model.parameters()}
     assert {name for name, _ in room_modules(model)} == set(OF_THE_MODEL)

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from camoe.tracking.bars import bar, expert_labels, marked_bar, stacked_bar
+from camoe.config.experts import ExpertsConfig, expert_labels
+from camoe.tracking.bars import bar, marked_bar, stacked_bar
 from camoe.tracking.market_findings import market_findings
 from camoe.tracking.summary import MarketOutcome, RunSummary, print_summary, save_summary, summary_text
 
@@ -26,8 +27,7 @@ SUMMARY = RunSummary(
     tokens_per_s=11234,
     elapsed=365,
     flops_per_token=8.1e6,
-    n_rwkv=3,
-    n_expert=4,
+    experts=ExpertsConfig(rwkv_ffn=3, transformer_prefix=1),
     load=SHARES,
     trans_share=[0.31, 0.05],
     market=MarketOutcome(capital_share=SHARES, capital_gini=[0.18, 0.35], alpha=[0.047, 0.051]),
@@ -74,7 +74,12 @@ def test_every_number_is_on_the_page() -> None:
     [
         {},
         {"name": "a very long name " * 5},
-        {"n_rwkv": 6, "n_expert": 8, "load": [[0.125] * 8] * 24, "trans_share": [0.2] * 24, "market": None},
+        {
+            "experts": ExpertsConfig(rwkv_ffn=6, transformer_prefix=2),
+            "load": [[0.125] * 8] * 24,
+            "trans_share": [0.2] * 24,
+            "market": None,
+        },
     ],
 )
 def test_plain_text_fits_80_columns_without_colour_codes(changes: dict) -> None:
@@ -124,7 +129,7 @@ def test_without_a_market_the_load_is_shown_instead() -> None:
 
 
 def test_without_transformer_experts_there_is_no_bar_for_them() -> None:
-    rwkv_only = replace(SUMMARY, n_rwkv=4, trans_share=[0.0, 0.0])
+    rwkv_only = replace(SUMMARY, experts=ExpertsConfig(rwkv_ffn=4, transformer_prefix=0), trans_share=[0.0, 0.0])
     text = summary_text(rwkv_only)
     assert "Transformer" not in text
     assert "capital by expert" in text
@@ -158,4 +163,4 @@ def test_bars() -> None:
     assert len(stacked_bar([1 / 3] * 3, [""] * 3, 22, colour=True)) == 22
     assert stacked_bar([-0.5, 1.5], ["", ""], 4, colour=False).plain == "▒▒▒▒"
     assert stacked_bar([0.0, 0.0], [""] * 2, 4, colour=False).plain == ""
-    assert expert_labels(2, 3) == ["R0", "R1", "T0"]
+    assert expert_labels(ExpertsConfig(rwkv_ffn=2, transformer_prefix=1)) == ["R0", "R1", "T0"]

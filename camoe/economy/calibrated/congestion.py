@@ -16,14 +16,14 @@ from camoe.economy.calibrated.state import CalibratedState
 
 
 def target_weights(config: CongestionConfig, kappa: Tensor) -> Tensor:
-    """[E], proportional to the load q_e aimed at: 1, or 1 / kappa_e so that experts cost the same in all."""
+    """As kappa, proportional to the load q_e aimed at: 1, or 1 / kappa_e so that experts cost the same in all."""
     return 1 / kappa if config.target == "inverse_cost" else torch.ones_like(kappa)
 
 
 def excess_load(served: Tensor, weights: Tensor) -> Tensor:
     """f_e / q_e - 1, [L,E], from tokens served [L,E]; 0 where nothing was."""
     total = served.sum(-1, keepdim=True)
-    return torch.where(total > 0, quotient(served * weights.sum(), total * weights) - 1, 0)
+    return torch.where(total > 0, quotient(served * weights.sum(-1, keepdim=True), total * weights) - 1, 0)
 
 
 def update(
@@ -43,7 +43,8 @@ def update(
     if config.kind == "sign":
         # of whole numbers, so that a load exactly on target moves nothing; DeepSeek (arXiv 2408.15664), algorithm 1
         price = (
-            state.congestion + config.step * (served * weights.sum() - served.sum(-1, keepdim=True) * weights).sign()
+            state.congestion
+            + config.step * (served * weights.sum(-1, keepdim=True) - served.sum(-1, keepdim=True) * weights).sign()
         )
     elif config.kind == "proportional":
         price = (state.congestion + step).clamp(-config.largest, config.largest)
@@ -68,7 +69,7 @@ def balancing_price(bids: Tensor, price: Tensor, weights: Tensor, top_k: int) ->
     real = bids[..., :1] > -torch.inf
     threshold = (bids - price.unsqueeze(1)).topk(top_k + 1, dim=-1).values[..., -1:]
     beyond = torch.where(real, bids - torch.where(real, threshold, 0), -torch.inf)
-    seats = real.sum(1) * top_k * weights / weights.sum()
+    seats = real.sum(1) * top_k * weights / weights.sum(-1, keepdim=True)
     last = torch.minimum(seats.floor(), (real.sum(1) - 1).clamp(min=0)).long()
     found = beyond.sort(dim=1, descending=True).values.gather(1, last.unsqueeze(1)).squeeze(1)
     return torch.where(found > -torch.inf, found, price)

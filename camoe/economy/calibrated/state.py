@@ -78,7 +78,7 @@ class CalibratedState(nn.Module):
     bailout_count: Tensor
     """[L]."""
     expert_flops: Tensor
-    """[E], forward FLOPs of one expert for one token; not saved."""
+    """[E] or, where layers differ, [L,E], forward FLOPs of one expert for one token; not saved."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class CalibratedState(nn.Module):
         n_layer: int,
         n_expert: int,
         top_k: int,
-        expert_flops: Sequence[float] | Tensor,
+        expert_flops: Sequence[float] | Sequence[Sequence[float]] | Tensor,
         fixed_flops: float,
     ) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class CalibratedState(nn.Module):
         return self.capital / self.capital.sum(-1, keepdim=True)
 
     def kappa(self) -> Tensor:
-        """[E], each expert's FLOPs over the mean expert's; 1 where nothing is known of any."""
+        """[E] or [L,E] as `expert_flops`, over the mean expert of all layers; 1 where nothing is known of any."""
         mean = self.expert_flops.mean()
         return torch.where(mean > 0, quotient(self.expert_flops, mean), 1)
 

@@ -28,8 +28,9 @@ class ExpertContext:
 
 
 class Expert(nn.Module, ABC):
-    """Maps h [n,C] to [n,C], token by token; knows its size and cost."""
+    """Maps h [n,C] to [n,C], token by token; knows its size and cost. `kind` is its name in the group `experts`."""
 
+    kind: str
     needs_prefix: bool = False
 
     @abstractmethod

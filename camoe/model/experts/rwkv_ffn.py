@@ -23,6 +23,8 @@ class RwkvFeedForward(Expert):
     published CaMoE, k = relu(h W_key)^2, which has no x_k. Parameter names are those of official checkpoints (ffn.*).
     """
 
+    kind = "rwkv_ffn"
+
     def __init__(self, n_embd: int, hidden: int, *, layer_id: int, n_layer: int, token_shift: bool = True) -> None:
         super().__init__()
         self.layer_id, self.n_layer = layer_id, n_layer

@@ -33,6 +33,7 @@ class TransformerPrefix(Expert):
     or value is ever written out. Source: CaMoE v21.1.
     """
 
+    kind = "transformer_prefix"
     needs_prefix = True
 
     def __init__(self, n_embd: int, head_size: int, prefix_len: int, low_rank: int) -> None:
