@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from camoe.config.setting import setting
 
-ROUTERS = ("dual_path", "market_only")
+BIDDING_ROUTERS = ("dual_path", "market_only")
+"""Those that an economy's market may bid through."""
+ROUTERS = (*BIDDING_ROUTERS, "topk")
 
 
 @dataclass(kw_only=True)

@@ -18,7 +18,7 @@ from camoe.config.model import ModelConfig
 from camoe.config.optimizer import OptimizerConfig
 from camoe.config.phase import PhaseScheduleConfig
 from camoe.config.refusal import ConfigError
-from camoe.config.router import RouterConfig
+from camoe.config.router import BIDDING_ROUTERS, RouterConfig
 from camoe.config.setting import setting
 from camoe.config.tokenizer import TokenizerConfig
 from camoe.config.tracking import TrackingConfig
@@ -89,8 +89,16 @@ class RunConfig:
                 f"router.kind: market_only bids shares of capital, but economy.kind {self.economy.kind} offers none; "
                 "choose router=dual_path or economy=v18, v21, pilot"
             )
+        self._check_that_markets_bid()
         self._check_bid_space()
         self._check_credit()
+
+    def _check_that_markets_bid(self) -> None:
+        if self.economy.kind != "off" and self.router.kind not in BIDDING_ROUTERS:
+            raise ConfigError(
+                f"router.kind: {self.router.kind} elects without a market, but economy.kind is {self.economy.kind}; "
+                "choose economy=off, or keep economy=calibrated, pilot, v18 or v21 and choose router=dual_path"
+            )
 
     def _check_enough_experts(self) -> None:
         experts, winners = self.experts.total, self.router.top_k

@@ -11,6 +11,7 @@ from camoe.config.economy import V21Config
 from camoe.config.experts import WITH_HIDDEN
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
 from camoe.config.job import TAKE_A_RUN
+from camoe.config.learned_router import GateConfig, LearnedRouterConfig
 from camoe.config.phase import PhaseConfig
 from camoe.config.restart_cycles import RESTARTS, unfinished_cycle
 from camoe.config.run import RunConfig
@@ -85,6 +86,21 @@ RULES = (
         ("router.balance_differentiable",),
         lambda run: not run.router.balance_coefficient,
         "router.balance_coefficient is 0",
+    ),
+    Rule(
+        ("router.gate_hidden", "router.gate_activation"),
+        lambda run: isinstance(run.router, GateConfig) and run.router.gate == "linear",
+        "router.gate is linear",
+    ),
+    Rule(
+        ("router.noise", "router.noise_target"),
+        lambda run: isinstance(run.router, GateConfig) and not run.router.noise_std,
+        "router.noise_std is 0",
+    ),
+    Rule(
+        ("router.weights",),
+        lambda run: isinstance(run.router, LearnedRouterConfig) and run.router.top_k == 1,
+        "router.top_k is 1: the winner keeps its score",
     ),
     Rule(
         ("seeds.router_noise",),  # it draws the calibrated economy's experiments too

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from camoe.config.router import RouterConfig
 from camoe.routing.balancer import Balancer
 from camoe.routing.dual_path import DualPath
 from camoe.routing.market_only import MarketOnly
 from camoe.routing.router import Router
+from camoe.routing.topk import TopK
 
-_ROUTERS: dict[str, type[DualPath] | type[MarketOnly]] = {"dual_path": DualPath, "market_only": MarketOnly}
+_ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
+    "dual_path": DualPath,
+    "market_only": MarketOnly,
+    "topk": TopK,
+}
 
 
 def build_router(config: RouterConfig, n_embd: int, n_expert: int) -> Router:

@@ -14,11 +14,11 @@ class RoutingDecision:
     Of all layers together, every field has a leading [L].
 
     experts: [B,T,K] int64, winners in falling order of their bids.
-    weights: [B,T,K] mixture weights, differentiable in the gate; they sum to 1 over K when K > 1.
+    weights: [B,T,K] mixture weights, differentiable in the gate; whether they sum to 1 over K is the router's choice.
     price: [B,T] Vickrey price in gate-score units, detached.
     gate_logits: [B,T,E], differentiable.
-    selection_bias: [B,T,E] the market's part of the bids, detached.
-    adjusted_logits: [B,T,E] gate logits plus bias before noise, detached.
+    selection_bias: [B,T,E] the part of the market, or of a balancing rule, in the bids, detached.
+    adjusted_logits: [B,T,E] the bids before noise, detached: gate logits, or their scores, plus that part.
     active: [B,T,K] bool, winners that serve; None: all do. The others, kept from serving by a capacity or absent
     where a token has fewer than K winners, have weight 0, run no expert and enter no count.
     """

@@ -14,7 +14,6 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.precision import computing_in
 from camoe.routing.election_terms import ElectionTerms
-from camoe.routing.gated_router import GatedRouter
 from camoe.training.objectives import Batch, Losses, compute_losses
 
 ROUNDING = 1e-8  # gradient norms below it are noise of a term that is constant
@@ -56,7 +55,8 @@ def _losses(model: LanguageModel, batch: Batch) -> Losses:
     n_layer, n_expert = model.config.model.n_layer, model.config.experts.total
     turns = torch.arange(batch.inputs.shape[1], device=batch.inputs.device) % (n_expert + 1) % n_expert
     preference = 100.0 * torch.nn.functional.one_hot(turns, n_expert)
-    return compute_losses(model, batch, ElectionTerms(preference.expand(batch.inputs.shape[0], n_layer, -1, -1)))
+    preference = preference.expand(batch.inputs.shape[0], n_layer, -1, -1)
+    return compute_losses(model, batch, ElectionTerms(preference=preference, training=True))
 
 
 def _loss_terms_reach_their_groups(model: LanguageModel, batch: Batch) -> Iterator[Check]:
@@ -120,13 +120,10 @@ def _causal(model: LanguageModel, batch: Batch) -> Check:
 def _every_path_open(model: LanguageModel) -> Iterator[None]:
     zeros: list[Tensor] = [parameter for parameter in model.parameters() if not parameter.detach().any()]
     learns = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    noise_std = {module: module.noise_std for module in model.modules() if isinstance(module, GatedRouter)}
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in zeros:
             parameter.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
-    for router in noise_std:
-        router.noise_std = 1.0
     model.requires_grad_(True)
     try:
         yield
@@ -134,7 +131,5 @@ def _every_path_open(model: LanguageModel) -> Iterator[None]:
         with torch.no_grad():
             for parameter in zeros:
                 parameter.zero_()
-        for router, value in noise_std.items():
-            router.noise_std = value
         for parameter, flag in learns.items():
             parameter.requires_grad_(flag)

@@ -54,7 +54,7 @@ def micro_batches(
         tokens = window[part]
         yield MicroBatch(
             Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:]),
-            ElectionTerms(noise[part], experiments.held_out[part].to(window.device)),
+            ElectionTerms(noise[part], experiments.held_out[part].to(window.device), training=True),
             experiments.audit_within(part, window.device),
         )
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from camoe.config import RunConfig
 from camoe.config.option_catalog import CONF, groups, options
 from camoe.config.resolve import resolve
+from camoe.config.router import BIDDING_ROUTERS
 from camoe.config.schema_store import register_with_hydra
 
 
@@ -34,7 +35,14 @@ def run_config(*overrides: str) -> RunConfig:
     return resolve(composition(*overrides))
 
 
-REFUSED_PAIRS = {frozenset({"router=market_only", economy}) for economy in ("economy=off", "economy=calibrated")}
+REFUSED_PAIRS = {
+    *(frozenset({"router=market_only", f"economy={economy}"}) for economy in ("off", "calibrated")),
+    *(
+        frozenset({f"router={router}", f"economy={economy}"})
+        for router, economy in product(options("router"), options("economy"))
+        if router not in BIDDING_ROUTERS and economy != "off"
+    ),
+}
 NEEDED = {
     "data=local": ["data.path=text.txt"],
     "job=evaluate": ["job.run=r"],

@@ -10,6 +10,7 @@ from compositions import run_config
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS
 from camoe.config.without_effect import RULES, without_effect
 
+TOPK = ["router=topk", "economy=off", "phase.schedule.criticwarm.steps=0"]
 IDLE = [
     (["model.deep_embed_query_dim=64"], ["model.deep_embed_attention=true"]),
     (["model.attention_rotary=true"], ["model.layers=top"]),
@@ -27,6 +28,9 @@ IDLE = [
         ["model.attention_ratio=0.5"],
     ),
     (["router.balance_coefficient=0", "router.balance_differentiable=false"], ["router.balance_coefficient=0.1"]),
+    ([*TOPK, "router.gate=linear", "router.gate_hidden=8"], ["router.gate=confidence"]),
+    ([*TOPK, "router.noise=jitter"], ["router.noise_std=0.1"]),
+    ([*TOPK, "router.top_k=1", "router.weights=raw"], ["router.top_k=2"]),
     (["router.noise_std=0", "seeds.router_noise=4"], ["router.noise_std=0.1"]),
     (["economy.min_capital_share=0.01"], ["economy.min_capital_share=0.09"]),
     (["economy.min_capital_share=0.3", "economy.base_compute_floor_ratio=0.1"], ["economy.min_capital_share=0.01"]),
