@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 
 class EvenLoad(TorchDispatchMode):
-    """A context inside FakeTensorMode: every winner serves, all equally often, and as many tokens as then need a prefix."""
+    """A context inside FakeTensorMode: every expert serves equally often, and as many tokens as then need a prefix."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
