@@ -38,6 +38,7 @@ from camoe.training.stopwatch import Stopwatch
 from camoe.training.train_step import MicroBatch, StepResult, micro_batches, train_step
 from camoe.training.training_flops import AuditCost, training_flops
 from camoe.training.training_text import TrainingText
+from camoe.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
 CHECK_LEN = 32  # tokens per sequence of the self-check
@@ -96,6 +97,7 @@ class Trainer:
         self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
+        self.average = WeightAverage(config.averaging, self.schedule.total_steps)
         self.window = LogWindow(model)
         self.progress = Progress()
         self._audit_cost = AuditCost.of(model)
@@ -121,6 +123,7 @@ class Trainer:
         """One optimiser step, counted; returns the phase that it belonged to."""
         phase = self._enter_phase()
         self._note(phase, self._step(phase))
+        self.average.note(self.model, self.progress.step)
         return phase
 
     def _save(self) -> None:
@@ -139,6 +142,7 @@ class Trainer:
                 "model": weights,
                 "optimizer": optimizer_tensors(self.optimizer, self._names()),
                 "random": generators,
+                "averaged": self.average.weights,
                 **self.window.state(),
             },
             values={
@@ -159,6 +163,7 @@ class Trainer:
             raise ConfigError("resume: the checkpoint belongs to a run of another configuration")
         self.model.load_state_dict({**tensors["model"], **values["model"]})
         restore_optimizer(self.optimizer, self._names(), tensors["optimizer"])
+        self.average.restore(tensors["averaged"], self.device)
         self.window.load_state(tensors, self.device)
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
@@ -188,6 +193,13 @@ class Trainer:
                 self.ranks,
                 keep_winners=keep_winners,
             )
+
+    def evaluate_averaged(self, windows: EvaluationWindows) -> Evaluation | None:
+        """The same with averaged weights, and the market as the run has it; None before the average begins."""
+        if not self.average.weights:
+            return None
+        with self.average.in_place(self.model):
+            return self.evaluate(windows)
 
     def check_batch(self) -> Batch:
         """A short batch of the first step's tokens, for the start-up self-check."""
@@ -277,7 +289,9 @@ class Trainer:
 
     def _log_held_out(self) -> None:
         result = self.evaluate(self.sample, keep_winners=self._probe is not None)
-        self.tracker.log(self.progress.step, result.record("valid"))
+        averaged = self.evaluate_averaged(self.sample)
+        more = averaged.record("valid_averaged") if averaged else {}
+        self.tracker.log(self.progress.step, {**result.record("valid"), **more})
         if self._probe is not None:
             with self._stopwatch.left_out():
                 self.tracker.keep(f"probe/step_{self.progress.step:08d}", self._probe.reading(result))
