@@ -83,9 +83,13 @@ RULES = (
         "every layer has attention (model.layers)",
     ),
     Rule(
-        ("router.balance_differentiable",),
-        lambda run: not run.router.balance_coefficient,
-        "router.balance_coefficient is 0",
+        ("router.losses.switch.scope",),
+        lambda run: not run.router.losses.switch.weight,
+        "router.losses.switch.weight is 0",
+    ),
+    Rule(("router.losses.z.kind",), lambda run: not run.router.losses.z.weight, "router.losses.z.weight is 0"),
+    Rule(
+        ("router.losses.cost.scope",), lambda run: not run.router.losses.cost.weight, "router.losses.cost.weight is 0"
     ),
     Rule(
         ("router.gate_hidden", "router.gate_activation"),
