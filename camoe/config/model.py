@@ -26,7 +26,9 @@ class ModelConfig:
         help="pull of the residual stream to a learned point: none, pid (velocity over depth), mu_pull (without)",
         options=DYNAMICS,
     )
-    deep_embed_attention: bool = setting(False, help="add DeepEmbedAttention beside TimeMix in every block")
+    deep_embed_attention: bool = setting(
+        False, help="add DeepEmbedAttention beside time mixing (or attention) in every block"
+    )
     deep_embed_shared: bool = setting(True, help="all layers share the DeepEmbed tables k_emb and v_emb")
     deep_embed_query_dim: int = setting(256, help="query width of DeepEmbedAttention", low=1)
     deep_embed_cache_dim: int = setting(32, help="width of the cached key and value latents", low=1)
@@ -56,3 +58,9 @@ class ModelConfig:
         return scheduled_layers(
             self.layers, self.n_layer, self.attention_ratio, self.attention_period, self.attention_indices
         )
+
+    @property
+    def rwkv_layers(self) -> tuple[int, ...]:
+        """All other layers, whose block has TimeMix."""
+        attention = self.attention_layers
+        return tuple(layer for layer in range(self.n_layer) if layer not in attention)

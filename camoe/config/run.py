@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from camoe.config.analysis import AnalysisConfig
-from camoe.config.averaging import AveragingConfig
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.data import DataConfig
 from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
@@ -55,7 +54,6 @@ class RunConfig:
     data: DataConfig = _group(DataConfig, "text to train and evaluate on")
     tokenizer: TokenizerConfig = _group(TokenizerConfig, "from text to token ids")
     optimizer: OptimizerConfig = _group(OptimizerConfig, "update rule and learning-rate schedule")
-    averaging: AveragingConfig = _group(AveragingConfig, "averages of the weights late in training")
     train: TrainConfig = _group(TrainConfig, "batch shape, base rate, evaluation and checkpoint intervals")
     evaluation: EvaluationConfig = _group(EvaluationConfig, "how all of the held-out text is scored")
     kernel: KernelConfig = _group(KernelConfig, "where and how the arithmetic runs")
@@ -84,9 +82,9 @@ class RunConfig:
             raise ConfigError("sweep: null with job.name status, which shows how a sweep stands; give sweep=NAME")
         self._check_enough_experts()
         self._check_costs_of_experts()
+        self._check_bridge_has_a_state()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")
-        self.averaging.check(self.phase.total_steps)
         if self.router.kind == "market_only" and not isinstance(self.economy, MoneyConfig):
             raise ConfigError(
                 f"router.kind: market_only bids shares of capital, but economy.kind {self.economy.kind} offers none; "
@@ -124,6 +122,14 @@ class RunConfig:
             raise ConfigError(
                 "economy.congestion.target: inverse_cost divides by what an expert costs, and experts.zero and "
                 "experts.copy cost nothing; choose economy.congestion.target=uniform"
+            )
+
+    def _check_bridge_has_a_state(self) -> None:
+        if self.experts.transformer_prefix and self.model.attention_layers:
+            raise ConfigError(
+                f"experts.transformer_prefix: {self.experts.transformer_prefix} in every layer, but the bridge reads a "
+                f"state of RWKV-7 that attention layers (model.layers={self.model.layers}) do not have; choose "
+                "experts.transformer_prefix=0 or model.layers=all_rwkv"
             )
 
     def _check_credit(self) -> None:

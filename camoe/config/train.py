@@ -22,7 +22,7 @@ class TrainConfig:
     )
     recompute: str = setting(
         "none",
-        help="what the backward pass computes again to save memory: nothing, every TimeMix, or whole blocks",
+        help="what the backward pass computes again to save memory: nothing, time mixing and attention, or blocks",
         options=("none", "time_mix", "block"),
     )
     self_check: bool = setting(

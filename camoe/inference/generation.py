@@ -1,4 +1,4 @@
-"""Sampling a continuation with carried state: each token costs the same, however long the context."""
+"""Sampling a continuation with carried state: no token is read twice, and without attention all cost the same."""
 
 from __future__ import annotations
 

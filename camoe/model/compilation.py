@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 def compile_time_mix(model: LanguageModel) -> None:
-    """Compile both sides of the recurrence in every layer, at the first training step that passes through.
+    """Compile both sides of the recurrence in every layer that has one, at the first training step that passes through.
 
     Only where gradients are wanted: evaluation and generation stay as they are, in shapes that need no compilation.
     """
@@ -40,7 +40,7 @@ def uncompiled(model: LanguageModel) -> Iterator[None]:
 
 
 def _layers(model: LanguageModel) -> list[TimeMix]:
-    return [block.att for block in model.blocks]  # type: ignore[misc]
+    return [block.att for block in model.blocks if block.att is not None]  # type: ignore[misc]
 
 
 def _compiled_for_training(method: Callable[..., R]) -> Callable[..., R]:

@@ -30,12 +30,13 @@ class ModelCost:
 
     expert_flops: [L][E] forward FLOPs of one expert for one token, the bridge included where it needs one.
     bridge_flops: the bridge's part; it runs once for a token even if several of the n_prefix Transformer experts won
-    it. other_flops: forward FLOPs of all other matrices, shared experts included, and of the WKV-7 recurrence, all
-    layers and the head. A multiply-add counts two.
+    it. other_flops: forward FLOPs of all other matrices, shared experts included, of the WKV-7 recurrence and of
+    attention's scores and mix, all layers and the head. A multiply-add counts two.
 
-    Left out are norms and whatever else is done channel by channel; what a Transformer expert prepares once for all
-    tokens of a forward (its factors); and DeepEmbedAttention's scores and mix, which grow with the context: 2
-    (query_dim + C) FLOPs per layer for every token looked back at.
+    Scores and mix grow with the context: they are counted at the mean over a training sequence, where a token sees
+    (ctx_len + 1) / 2, itself included; what lies in the future is not counted, computed or not. Left out are norms and
+    whatever else is done channel by channel, and what a Transformer expert prepares once for all tokens of a forward
+    (its factors).
     """
 
     total_params: int
@@ -107,21 +108,26 @@ def _stored(model: ModelParts) -> dict[str, int]:
 
 
 def _flops(model: ModelParts) -> dict[str, int]:
-    """Forward FLOPs per token by room, every expert serving: two per weight of every matrix, and the recurrence's 9 N
-    per channel and layer.
+    """Forward FLOPs per token by room, every expert serving: two per weight of every matrix, the recurrence's 9 N per
+    channel and layer, and what attention does with the tokens it sees.
 
-    Of the latter, per number of the state: reading 2, decay 1, removal 2, writing 2, answering 2.
+    Of the recurrence, per number of the state: reading 2, decay 1, removal 2, writing 2, answering 2. Of attention, per
+    token seen: two per channel of the query for its score, two per channel of the value for the mix.
     """
     config = model.config.model
     flops = dict.fromkeys(OF_THE_MODEL, 0)
     for name, module in room_modules(model):
         if name in KINDS or name == "shared_experts":
             flops[name] += module.flops_per_token  # type: ignore[assignment, operator]
-        elif name in ("time_mix", "deep_embed_attention", "router", "critic"):
+        elif name in ("time_mix", "attention", "deep_embed_attention", "router", "critic"):
             flops[name] += 2 * _matrix_weights(module)
     if model.bridge is not None:
         flops["bridge"] = model.bridge.flops_per_token * config.n_layer
-    flops["time_mix"] += 9 * config.head_size * config.n_embd * config.n_layer
+    flops["time_mix"] += 9 * config.head_size * config.n_embd * len(config.rwkv_layers)
+    tokens_seen = model.config.train.ctx_len + 1  # twice the mean, as a multiply-add counts two
+    flops["attention"] += 2 * config.n_embd * tokens_seen * len(config.attention_layers)
+    if config.deep_embed_attention:
+        flops["deep_embed_attention"] += (config.deep_embed_query_dim + config.n_embd) * tokens_seen * config.n_layer
     flops["head_loss"] = 2 * model.config.tokenizer.vocab_size * config.n_embd
     return flops
 

@@ -30,13 +30,10 @@ from camoe.routing.router import RoutingContext
 
 
 class LanguageModel(nn.Module):
-    """RWKV-7 backbone whose channel mixing is a market of experts.
+    """RWKV-7 backbone, with attention in the layers of a schedule, whose channel mixing is a market of experts.
 
     One forward serves training, chunk-by-chunk and token-by-token use: training drops the returned state.
     """
-
-    relative_cost: Tensor
-    """[L,E] forward FLOPs of each expert over their mean."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
@@ -62,8 +59,6 @@ class LanguageModel(nn.Module):
             self.tables = DeepEmbedTables(vocab, model.deep_embed_query_dim, model.n_embd)
         self.blocks = nn.ModuleList(Block(layer, config, self.tables) for layer in range(model.n_layer))
         cost = model_cost(self)
-        flops = torch.tensor(cost.expert_flops, dtype=torch.float32)
-        self.register_buffer("relative_cost", flops / flops.mean().clamp(min=1), persistent=False)
         self.market = Market.build(
             config.economy,
             model.n_layer,
@@ -139,10 +134,11 @@ class LanguageModel(nn.Module):
             mixture.dispatch = form
 
     def use_wkv_backend(self, backend: str, chunk_len: int, fast_math: bool = False) -> None:
-        """Choose how every layer computes the WKV-7 recurrence."""
+        """Choose how every layer that has it computes the WKV-7 recurrence."""
         for block in self.blocks:
             time_mix: Any = block.att
-            time_mix.backend, time_mix.chunk_len, time_mix.fast_math = backend, chunk_len, fast_math
+            if time_mix is not None:
+                time_mix.backend, time_mix.chunk_len, time_mix.fast_math = backend, chunk_len, fast_math
 
     def critics(self) -> list[Critic]:
         """The critic of every layer; none where the economy has no money."""

@@ -59,20 +59,22 @@ class Mixture(nn.Module):
         self,
         h: Tensor,
         previous: Tensor,
-        readout: Tensor,
+        readout: Tensor | None,
         bridge: OpenBridge | None,
         context: RoutingContext,
     ) -> tuple[Tensor, LayerRouting]:
         """Weighted sum [B,T,C] of the winners' outputs, and what was decided.
 
-        h, previous, readout: [B,T,C] hidden vectors, those of the tokens before, and the WKV state's readout.
+        h, previous, readout: [B,T,C] hidden vectors, those of the tokens before, and the WKV state's readout, which
+        only the bridge needs.
         """
         opinion = self.critic(h) if self.critic is not None else None
         decision = self._leave_out_zero_experts(self.router(h, context, opinion))
-        flat_h, flat_readout = h.flatten(0, 1), readout.flatten(0, 1)
+        flat_h = h.flatten(0, 1)
         inputs = TokenInputs(flat_h, previous.flatten(0, 1))
         if bridge is not None:
-            make_low = partial(_low_rows, bridge.bridge, flat_h, flat_readout)
+            assert readout is not None, "the bridge reads the state of TimeMix"
+            make_low = partial(_low_rows, bridge.bridge, flat_h, readout.flatten(0, 1))
             inputs = TokenInputs(flat_h, inputs.previous, make_low, bridge.prefix_map)
         winners, weights = self._serving(decision).flatten(0, 1), decision.weights.flatten(0, 1)
         run = run_experts_grouped if self.dispatch == "grouped" else run_experts

@@ -7,6 +7,7 @@ import re
 from torch import nn
 
 from camoe.config.phase import PARAMETER_GROUPS
+from camoe.model.causal_attention import CausalAttention
 from camoe.routing.gate import Gate
 
 # First match wins. The names are those of LanguageModel.named_parameters().
@@ -17,7 +18,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"\.mixture\.router\.", "router_gate"),
     (r"\.mixture\.critic\.", "critic"),
     (r"\.mixture\.(experts|shared)\.\d+\.", "experts"),
-    (r"^(blocks\.\d+\.(att|dea|dynamics|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
+    (r"^(blocks\.\d+\.(att|attention|dea|dynamics|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
 )
 
 
@@ -43,6 +44,11 @@ def parameter_groups(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
 
 
 def stacked_matrices(model: nn.Module) -> dict[str, int]:
-    """How many experts' matrices lie on top of each other in a parameter, by the names of those that hold several."""
-    gates = {name: module for name, module in model.named_modules() if isinstance(module, Gate)}
-    return {f"{name}.weight_in": gate.n_expert for name, gate in gates.items()}
+    """How many matrices lie on top of each other in a parameter, by the names of those that hold several."""
+    stacked = {}
+    for name, module in model.named_modules():
+        if isinstance(module, Gate):
+            stacked[f"{name}.weight_in"] = module.n_expert
+        elif isinstance(module, CausalAttention):
+            stacked[f"{name}.qkv.weight"] = 3
+    return stacked

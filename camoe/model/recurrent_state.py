@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from camoe.config.model import ModelConfig
+from camoe.model.key_value_cache import KeyValueCache
 
 
 @dataclass(frozen=True)
@@ -40,31 +41,44 @@ class DeepEmbedCache:
 
 @dataclass(frozen=True)
 class LayerState:
-    """One layer's memory; its size does not grow with the tokens read, except for the cache of an attention branch.
+    """One layer's memory; its size does not grow with the tokens read, except for the caches of attention.
 
-    time_shift, channel_shift: [B,C] last inputs of time mixing and of the channel-mixing experts. wkv: [B,H,N,N],
-    float32 or wider, row = value channel, column = key channel. dea: None without DeepEmbedAttention.
+    channel_shift: [B,C] last input of the channel-mixing experts. time_shift: [B,C] last input of time mixing. wkv:
+    [B,H,N,N], float32 or wider, row = value channel, column = key channel; both None in a layer with attention.
+    attention: its keys and values, None in other layers and before the first token. dea: None without
+    DeepEmbedAttention.
     """
 
-    time_shift: Tensor
     channel_shift: Tensor
-    wkv: Tensor
+    time_shift: Tensor | None = None
+    wkv: Tensor | None = None
+    attention: KeyValueCache | None = None
     dea: DeepEmbedCache | None = None
 
     @classmethod
-    def zeros(cls, config: ModelConfig, batch_size: int, like: Tensor) -> LayerState:
-        """Before the first token; `like` gives device and dtype (the WKV state is float32 or wider)."""
+    def zeros(cls, config: ModelConfig, batch_size: int, like: Tensor, *, attention: bool = False) -> LayerState:
+        """Before the first token, in a layer with attention or with TimeMix.
+
+        `like` gives device and dtype (the WKV state is float32 or wider).
+        """
         shift = like.new_zeros(batch_size, config.n_embd)
+        dea = DeepEmbedCache.empty(config, batch_size, like) if config.deep_embed_attention else None
+        if attention:
+            return cls(shift, dea=dea)
         n_head, size = config.n_embd // config.head_size, config.head_size
         wide = torch.promote_types(like.dtype, torch.float32)
         wkv = like.new_zeros(batch_size, n_head, size, size, dtype=wide)
-        dea = DeepEmbedCache.empty(config, batch_size, like) if config.deep_embed_attention else None
-        return cls(shift, shift, wkv, dea)
+        return cls(shift, shift, wkv, dea=dea)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> LayerState:
         """Every tensor changed by `change`."""
-        dea = None if self.dea is None else self.dea.map(change)
-        return LayerState(change(self.time_shift), change(self.channel_shift), change(self.wkv), dea)
+        return LayerState(
+            change(self.channel_shift),
+            None if self.time_shift is None else change(self.time_shift),
+            None if self.wkv is None else change(self.wkv),
+            None if self.attention is None else self.attention.map(change),
+            None if self.dea is None else self.dea.map(change),
+        )
 
 
 @dataclass(frozen=True)
@@ -79,9 +93,13 @@ class RecurrentState:
 
     @classmethod
     def zeros(cls, config: ModelConfig, batch_size: int, like: Tensor) -> RecurrentState:
-        """The state before the first token of `batch_size` sequences; all layers share it, for nobody writes to it."""
-        tokens_read = torch.zeros(batch_size, dtype=torch.int64, device=like.device)
-        return cls([LayerState.zeros(config, batch_size, like)] * config.n_layer, tokens_read)
+        """The state before the first token of `batch_size` sequences; layers share theirs, for nobody writes to it."""
+        attention = config.attention_layers
+        layers = [LayerState.zeros(config, batch_size, like)] * config.n_layer
+        if attention:
+            empty = LayerState.zeros(config, batch_size, like, attention=True)
+            layers = [empty if layer in attention else state for layer, state in enumerate(layers)]
+        return cls(layers, torch.zeros(batch_size, dtype=torch.int64, device=like.device))
 
     def positions(self, length: int) -> Tensor:
         """[B,length] int64, positions of the next tokens in their sequences."""

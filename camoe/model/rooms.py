@@ -17,7 +17,7 @@ from camoe.model.deep_embed_attention import DeepEmbedTables
 # In the order of a step; `block` is a block's norms and residuals, `dispatch` the mixture around its experts,
 # each kind a room of its own.
 OF_THE_MODEL = (
-    *("embedding", "block", "time_mix", "deep_embed_attention", "router", "critic"),
+    *("embedding", "block", "time_mix", "attention", "deep_embed_attention", "router", "critic"),
     *("dispatch", *KINDS[:-1], "bridge", KINDS[-1], "shared_experts", "head_loss"),
 )
 OF_THE_STEP = ("data", "audit", "ranks", "gradient_norm", "statistics", "market", "optimizer")
@@ -66,6 +66,7 @@ def room_modules(model: ModelParts) -> Iterator[tuple[str, nn.Module]]:
         mixture: nn.Module = block.mixture  # type: ignore[assignment]
         yield "block", block
         yield from _present("time_mix", block.att)
+        yield from _present("attention", block.attention)
         yield from _present("deep_embed_attention", block.dea)
         yield "dispatch", mixture
         yield from _present("router", mixture.router)

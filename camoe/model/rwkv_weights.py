@@ -54,6 +54,9 @@ def load_rwkv_weights(
     and mixture weights that sum to 1 the model gives the RWKV's logits, whatever the router elects; a single winner
     among several experts (top_k 1) is weighed by its probability instead, which scales its output down.
 
+    A layer with attention has no TimeMix to receive blocks.i.att.*: its attention keeps its initial values, with which
+    it adds nothing, so the model goes on from the RWKV without that layer's time mixing.
+
     A tensor of another size and one that finds no place are ConfigErrors, raised before anything is copied.
     """
     own = dict(model.named_parameters())
@@ -94,11 +97,13 @@ def _rwkv_experts(model: LanguageModel, layer: int) -> dict[str, RwkvFeedForward
 def _done_without(model: LanguageModel, name: str) -> bool:
     """Whether this model leaves an official tensor out by design.
 
-    Layer 0 has no value residual (files may hold an unused one), a mix may have no RWKV experts, and those without
-    token shift have no x_k.
+    The first TimeMix has no value residual (files may hold an unused one), layers with attention have no TimeMix, a mix
+    may have no RWKV experts, and those without token shift have no x_k.
     """
-    if re.fullmatch(r"blocks\.0\.att\.v[012]", name):
-        return True
+    time_mix = re.fullmatch(r"blocks\.(\d+)\.att\.(\w+).*", name)
+    if time_mix is not None:
+        layer, rwkv_layers = int(time_mix[1]), model.config.model.rwkv_layers
+        return layer not in rwkv_layers or (layer == rwkv_layers[0] and time_mix[2] in ("v0", "v1", "v2"))
     channel_mix = _CHANNEL_MIX.fullmatch(name)
     if channel_mix is None:
         return False

@@ -43,7 +43,7 @@ class LowRanks:
 
 @dataclass(frozen=True)
 class TimeMixOutput:
-    """out: [B,T,C]. v_first: [B,T,C], layer 0's values. time_shift: [B,C] and wkv_state: [B,H,N,N], to go on from.
+    """out, v_first: [B,T,C], the latter from the first TimeMix. To go on from: time_shift [B,C], wkv_state [B,H,N,N].
 
     readout: [B,T,C], the state before each token read along that token's removal key, S_{t-1} (-kk_t), all heads.
     """
@@ -79,18 +79,26 @@ class TimeMix(nn.Module):
     """
 
     def __init__(
-        self, n_embd: int, head_size: int, layer_id: int, n_layer: int, low_ranks: LowRanks | None = None
+        self,
+        n_embd: int,
+        head_size: int,
+        layer_id: int,
+        n_layer: int,
+        low_ranks: LowRanks | None = None,
+        *,
+        first_layer: int = 0,
     ) -> None:
+        """first_layer: the lowest layer with a TimeMix; it makes the values that the others mix in."""
         super().__init__()
         self.n_embd, self.head_size, self.layer_id, self.n_layer = n_embd, head_size, layer_id, n_layer
         self.backend, self.chunk_len, self.fast_math = "chunked", 16, False
-        self.fused = True
+        self.fused, self.makes_v_first = True, layer_id == first_layer
         ranks = low_ranks or LowRanks.official(n_embd)
         vector = (1, 1, n_embd)
         self.x_r, self.x_w, self.x_k, self.x_v, self.x_a, self.x_g = (_parameter(*vector) for _ in range(6))
         self.w0, self.w1, self.w2 = _parameter(*vector), _parameter(n_embd, ranks.w), _parameter(ranks.w, n_embd)
         self.a0, self.a1, self.a2 = _parameter(*vector), _parameter(n_embd, ranks.a), _parameter(ranks.a, n_embd)
-        if layer_id > 0:
+        if not self.makes_v_first:
             self.v0, self.v1, self.v2 = _parameter(*vector), _parameter(n_embd, ranks.v), _parameter(ranks.v, n_embd)
         self.g1, self.g2 = _parameter(n_embd, ranks.g), _parameter(ranks.g, n_embd)
         self.k_k, self.k_a = _parameter(*vector), _parameter(*vector)
@@ -113,7 +121,7 @@ class TimeMix(nn.Module):
         self.w0.copy_(init.decay_bias(width, self.head_size, *layer))
         self.a0.copy_(init.learning_rate_bias(width, self.head_size))
         pairs = [(self.w1, self.w2), (self.a1, self.a2), (self.g1, self.g2)]
-        if self.layer_id > 0:
+        if not self.makes_v_first:
             self.v0.copy_(init.value_residual_bias(width))
             pairs.append((self.v1, self.v2))
         for first, second in pairs:
@@ -134,7 +142,7 @@ class TimeMix(nn.Module):
         time_shift: Tensor | None = None,
         wkv_state: Tensor | None = None,
     ) -> TimeMixOutput:
-        """x [B,T,C]: normalised input. v_first: layer 0's values, which layer 0 itself makes and need not be given.
+        """x [B,T,C]: normalised input. v_first: the first TimeMix's values, which that one makes itself.
 
         time_shift [B,C]: the input before the first one; wkv_state [B,H,N,N]; None stands for zero.
         """
@@ -147,17 +155,17 @@ class TimeMix(nn.Module):
         return TimeMixOutput(self.finish(y, p), v_first, sa.flatten(2), last_token(x), wkv_state)
 
     def project(self, x: Tensor, v_first: Tensor | None, time_shift: Tensor | None) -> tuple[Projections, Tensor]:
-        """All that tokens x [B,T,C] bring to the recurrence, and layer 0's values."""
+        """All that tokens x [B,T,C] bring to the recurrence, and the first TimeMix's values."""
         shift = previous_tokens(x, time_shift) - x
         m_r, m_w, m_k, m_v, m_a, m_g = (
             torch.addcmul(x, shift, ratio) for ratio in (self.x_r, self.x_w, self.x_k, self.x_v, self.x_a, self.x_g)
         )
         r, k, v = self.receptance(m_r), self.key(m_k), self.value(m_v)
         w = decay_factor(self.w0 + torch.tanh(m_w @ self.w1) @ self.w2)
-        if self.layer_id == 0:
+        if self.makes_v_first:
             v_first = v
         else:
-            assert v_first is not None, "layers after the first need layer 0's values"
+            assert v_first is not None, "layers after the first need its values"
             v = v + (v_first - v) * torch.sigmoid(self.v0 + (m_v @ self.v1) @ self.v2)
         a = torch.sigmoid(self.a0 + (m_a @ self.a1) @ self.a2)
         g = torch.sigmoid(m_g @ self.g1) @ self.g2
@@ -174,11 +182,11 @@ class TimeMix(nn.Module):
         self, x: Tensor, v_first: Tensor | None, time_shift: Tensor | None, wkv_state: Tensor | None
     ) -> TimeMixOutput:
         """`forward` in native code."""
-        assert self.layer_id == 0 or v_first is not None, "layers after the first need layer 0's values"
+        assert self.makes_v_first or v_first is not None, "layers after the first need its values"
         n_batch, n_head, size = len(x), self.n_embd // self.head_size, self.head_size
         state = x.new_zeros(n_batch, n_head, size, size) if wkv_state is None else wkv_state
         last = x.new_zeros(n_batch, self.n_embd) if time_shift is None else time_shift
-        given = None if self.layer_id == 0 else v_first
+        given = None if self.makes_v_first else v_first
         compute = one_token.time_mix_token if one_token.serves(x, self.x_r) else time_mix_native
         mixed = compute(x, given, last, state, self._weights(), self.ln_x.eps)
         first_values = mixed.v if given is None else given

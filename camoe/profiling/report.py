@@ -37,6 +37,7 @@ WORDS = {
     "transformer_prefix": "Transformer experts",
     "deep_embed_attention": "DeepEmbedAttention",
     "time_mix": "time mixing",
+    "attention": "causal attention",
 }
 
 

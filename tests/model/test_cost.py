@@ -61,9 +61,26 @@ def test_a_head_of_its_own_costs_the_same_and_no_critic_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_deep_embed_attention_costs_its_matrices(shared: bool) -> None:
+def test_deep_embed_attention_costs_its_matrices_and_what_it_looks_back_at(shared: bool) -> None:
     with_attention = _cost(model={"deep_embed_attention": True, "deep_embed_shared": shared})
-    assert with_attention.other_flops == _cost().other_flops + 2 * 2 * DEEP_EMBED
+    per_token_seen = 2 * (256 + 32)
+    assert with_attention.other_flops == _cost().other_flops + 2 * (2 * DEEP_EMBED + per_token_seen * 17 // 2)
+
+
+def test_attention_takes_the_place_of_time_mixing_in_its_layers() -> None:
+    """Of the 16 tokens of a sequence one sees 1, 2, ... 16: 8.5 on average."""
+    mix = {"experts": {"rwkv_ffn": 4, "transformer_prefix": 0}}
+    plain, half, whole = (
+        _cost(**mix, model={} if not layers else {"layers": "explicit", "attention_indices": layers})
+        for layers in ([], [1], [0, 1])
+    )
+    attention = 2 * 4 * MATRIX + 4 * 32 * 17 // 2
+    assert half.other_flops == plain.other_flops - (2 * (TIME_MIX + VALUE_RESIDUAL) + RECURRENCE) + attention
+    assert whole.other_flops == half.other_flops - (2 * TIME_MIX + RECURRENCE) + attention
+    longer = _cost(**mix, model={"layers": "top", "attention_ratio": 1.0}, train={"ctx_len": 32})
+    assert longer.other_flops == whole.other_flops + 2 * 4 * 32 * 16 // 2
+    lowest = _cost(**mix, model={"layers": "explicit", "attention_indices": [0]})
+    assert lowest.other_flops == half.other_flops  # the first TimeMix has no value residual, whichever layer it is
 
 
 def test_parameters_of_a_tiny_model_worked_out_by_hand() -> None:

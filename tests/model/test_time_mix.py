@@ -89,8 +89,15 @@ def test_layer_zero_makes_the_first_values_and_others_pass_them_on() -> None:
     first = awake(0)
     torch.testing.assert_close(first(x, None).v_first, first.project(x, None, None)[0].v)
     assert awake(1)(x, v_first).v_first is v_first
-    with pytest.raises(AssertionError, match="layer 0"):
+    with pytest.raises(AssertionError, match="layers after the first"):
         awake(1)(x, None)
+
+
+def test_the_lowest_time_mix_of_a_schedule_makes_the_first_values() -> None:
+    x, _ = inputs()
+    lowest = TimeMix(C, N, 1, L, first_layer=1).double()
+    assert not {"v0", "v1", "v2"} & dict(lowest.named_parameters()).keys()
+    torch.testing.assert_close(lowest(x, None).v_first, lowest.project(x, None, None)[0].v)
 
 
 def test_the_readout_carries_gradients_to_state_and_parameters() -> None:

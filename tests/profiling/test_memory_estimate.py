@@ -24,15 +24,23 @@ from tests.small_run import small_run
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKEND = choose_backend("auto", "cpu").name
+ONLY_RWKV: dict[str, Any] = {"experts": {"rwkv_ffn": 4, "transformer_prefix": 0}}
+ATTENTION: dict[str, Any] = {"layers": "explicit"}
 COMPOSITIONS: dict[str, dict[str, Any]] = {
     "3r1t": {},
     "recomputed": {"train": {"recompute": "block"}},
     "TimeMix recomputed": {"train": {"recompute": "time_mix"}},
     "bf16": {"train": {"precision": "bf16"}},
     "one micro-batch": {"train": {"grad_accum": 1}},
-    "only RWKV": {"experts": {"rwkv_ffn": 4, "transformer_prefix": 0}},
+    "only RWKV": ONLY_RWKV,
     "only Transformer": {"experts": {"rwkv_ffn": 0, "transformer_prefix": 4}},
-    "attention": {"model": {"deep_embed_attention": True}},
+    "DeepEmbedAttention": {"model": {"deep_embed_attention": True}},
+    "attention": {"model": {**ATTENTION, "attention_indices": [1, 3]}, **ONLY_RWKV},
+    "attention at both ends": {
+        "model": {**ATTENTION, "attention_indices": [0, 4], "attention_rotary": True},
+        **ONLY_RWKV,
+    },
+    "only attention": {"model": {**ATTENTION, "attention_indices": [0, 1, 2, 3, 4]}, **ONLY_RWKV},
 }
 
 
@@ -62,15 +70,15 @@ def test_the_peak_is_that_of_a_real_step(name: str) -> None:
     assert estimate.peak == pytest.approx(measured, rel=0.15)
 
 
-@pytest.mark.parametrize("name", ["3r1t", "recomputed", "one micro-batch"])
-def test_two_blocks_tell_what_five_need(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["3r1t", "recomputed", "one micro-batch", "attention at both ends"])
+def test_few_blocks_tell_what_five_need(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = _run(COMPOSITIONS[name])
-    two = estimate_memory(config, BACKEND)
+    few = estimate_memory(config, BACKEND)
     monkeypatch.setattr(representative_layers, "OF_EACH_KIND", 4)
     five = estimate_memory(config, BACKEND)
-    assert two.peak == pytest.approx(five.peak, rel=0.03)
-    assert two.gradients == pytest.approx(five.gradients, rel=0.03)  # layer 0 has no value residual
-    assert sum(two.activations.values()) == pytest.approx(sum(five.activations.values()), rel=0.05)
+    assert few.peak == pytest.approx(five.peak, rel=0.03)
+    assert few.gradients == pytest.approx(five.gradients, rel=0.03)  # layer 0 has no value residual
+    assert sum(few.activations.values()) == pytest.approx(sum(five.activations.values()), rel=0.05)
 
 
 def test_a_single_block_without_an_economy() -> None:

@@ -33,7 +33,7 @@ def test_the_first_and_one_of_each_kind(kinds: list[bool], chosen: list[bool], m
 
 
 def test_the_shallow_run_has_these_layers() -> None:
-    deep = small_run(model={"n_layer": 24, "layers": "hybrid"})
+    deep = small_run(model={"n_layer": 24, "layers": "hybrid"}, experts={"rwkv_ffn": 4, "transformer_prefix": 0})
     layers = RepresentativeLayers.of_run(deep)
     shallow = layers.shallow(deep).model
     assert (shallow.n_layer, shallow.attention_layers) == (3, (2,))

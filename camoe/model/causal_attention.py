@@ -1,0 +1,61 @@
+"""Causal multi-head attention: what takes the place of TimeMix in the attention layers of a schedule.
+
+Source: Vaswani et al., "Attention is all you need", 2017, section 3.2; pre-norm and fused projections as in CDRmix.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from camoe.kernels.linear import Linear
+from camoe.model import initialization as init
+from camoe.model.key_value_cache import KeyValueCache
+from camoe.model.rotary import rotated
+
+
+class CausalAttention(nn.Module):
+    """[q k v] = x W_qkv, in heads of N channels; out = softmax(q k^T / sqrt(N)) v W_o over the tokens so far.
+
+    rotary: q and k are turned by their positions (see `rotated`); without it only other layers tell positions apart.
+    Initialisation as in TimeMix: W_qkv uniform(+-0.5/sqrt C), W_o zero, so a fresh layer adds nothing.
+    """
+
+    def __init__(self, n_embd: int, head_size: int, *, rotary: bool) -> None:
+        super().__init__()
+        self.head_size, self.rotary = head_size, rotary
+        self.qkv = Linear(n_embd, 3 * n_embd, bias=False)
+        self.output = Linear(n_embd, n_embd, bias=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """See the class."""
+        init.initialize_uniform(self.qkv.weight, 0.5 / math.sqrt(self.qkv.in_features))
+        self.output.weight.zero_()
+
+    def forward(self, x: Tensor, position: Tensor, cache: KeyValueCache | None = None) -> tuple[Tensor, KeyValueCache]:
+        """Attended values [B,T,C] for normalised inputs x [B,T,C] at position [B,T], and the cache grown by them."""
+        before = 0 if cache is None else cache.length
+        q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_size)).permute(2, 0, 3, 1, 4).unbind()
+        if self.rotary:
+            q, k = rotated(q, position), rotated(k, position)
+        cache = KeyValueCache.extended(cache, k, v)
+        mask = _may_see(x.shape[1], before, x.device)
+        y = functional.scaled_dot_product_attention(
+            q, cache.keys, cache.values, attn_mask=mask, is_causal=not before and mask is None
+        )
+        return self.output(y.transpose(1, 2).flatten(2)), cache
+
+
+def _may_see(n_new: int, n_before: int, device: torch.device) -> Tensor | None:
+    """Which of all tokens each new one sees, [T,S+T]; None where torch's own causal rule, or no rule, does.
+
+    That rule lets the first new token see the first token alone, whatever came before.
+    """
+    if n_before == 0 or n_new == 1:
+        return None
+    return torch.ones(n_new, n_before + n_new, dtype=torch.bool, device=device).tril(n_before)
