@@ -40,7 +40,12 @@ def headline(run: RunOutline, history: RunHistory) -> list[Figure]:
 
 def scale(history: RunHistory) -> list[ScaleBar]:
     """Best first; empty before the end of a run."""
-    named = {"this model": "final/bpb", "gzip -9": "final/gzip_bpb", "byte unigram": "final/unigram_bpb"}
+    named = {
+        "this model": "final/bpb",
+        "averaged weights": "final_averaged/bpb",
+        "gzip -9": "final/gzip_bpb",
+        "byte unigram": "final/unigram_bpb",
+    }
     known = {label: float(history.final[name]) for label, name in named.items() if name in history.final}
     longest = max(known.values(), default=0.0) or 1.0
     rows = sorted(known.items(), key=lambda row: row[1])

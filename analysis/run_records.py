@@ -63,9 +63,9 @@ def series_names(folder: str | Path) -> list[str]:
 def outcome(folder: str | Path, last: int) -> dict[str, Any]:
     """What a run came to: metric -> number or text.
 
-    `final/` and `progress/` metrics and time/training_s are the last recorded; all others the mean of the last `last`
-    records that have them, NaN when one of those is. `steps` is the last step, time/tokens_per_s the median and
-    time/peak_memory the largest of the run.
+    `final/`, `final_averaged/` and `progress/` metrics and time/training_s are the last recorded; all others the mean
+    of the last `last` records that have them, NaN when one of those is. `steps` is the last step, time/tokens_per_s
+    the median and time/peak_memory the largest of the run.
     """
     file = Path(folder) / FILE
     state = (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None
@@ -111,6 +111,6 @@ def _parsed(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _ending(name: str, values: list[Any]) -> Any:
-    if name.startswith(("final/", "progress/")) or name in CUMULATIVE or isinstance(values[-1], str):
+    if name.startswith(("final/", "final_averaged/", "progress/")) or name in CUMULATIVE or isinstance(values[-1], str):
         return values[-1]
     return float(np.mean(values))

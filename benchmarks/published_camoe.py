@@ -27,7 +27,7 @@ from camoe.economy.market import CapitalMarket
 from camoe.economy.settlement_window import MicroBatchRecord
 from camoe.model.language_model import LanguageModel
 from camoe.model.mixture import Mixture
-from camoe.routing.balance_losses import switch_balance_loss
+from camoe.routing.balance_losses import assignments, balance_loss, load_share
 from camoe.training.objectives import Batch
 
 
@@ -72,7 +72,7 @@ class PublishedCaMoE:
         token_loss = F.cross_entropy(wide, batch.targets.flatten(), reduction="none")
         token_loss = token_loss.view(batch.targets.shape)
         critic = self._critic_loss(votes, token_loss.detach(), batch.mask)
-        weights = (self.config.router.balance_coefficient, self.market.config.critic.loss_weight)
+        weights = (self.config.router.losses.switch.weight, self.market.config.critic.loss_weight)
         total = token_loss.mean() + weights[0] * _balance_loss(votes, batch.mask) + weights[1] * critic
         return total, _record(votes, token_loss.detach(), batch.mask, critic.detach())
 
@@ -120,7 +120,8 @@ class PublishedCaMoE:
 def _balance_loss(votes: list[Vote], mask: Tensor) -> Tensor:
     total = votes[0].gate.new_zeros(())
     for vote in votes:
-        total = total + switch_balance_loss(vote.gate.flatten(0, 1), vote.winners.flatten(0, 1), mask.flatten())
+        share = load_share(assignments(vote.winners.flatten(0, 1), vote.gate.shape[-1], mask.flatten()))
+        total = total + balance_loss(vote.gate.flatten(0, 1)[None], share[None], mask.flatten()[None])
     return total / len(votes)
 
 

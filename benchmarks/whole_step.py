@@ -23,10 +23,11 @@ from camoe.model.parameter_groups import parameter_groups
 from camoe.model.precision import autocast
 from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import routing_statistics_of
+from camoe.training.micro_batch import MicroBatch
 from camoe.training.objectives import compute_losses
 from camoe.training.optimizers import build_optimizer, set_rates
 from camoe.training.phases import PhaseSchedule
-from camoe.training.train_step import MicroBatch, train_step
+from camoe.training.train_step import train_step
 
 ROW = "whole_step"
 LARGEST_ERROR = 1e-6  # of gradients in float64; the loss itself is taken in float32

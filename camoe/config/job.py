@@ -18,6 +18,9 @@ class JobConfig:
 
     name: str = setting("train", help="train, evaluate, generate, profile, status or sync_tracking", options=JOBS)
     run: str | None = setting(None, help="run folder to read (evaluate, generate, sync_tracking)")
+    weights: str = setting(
+        "raw", help="weights to read (evaluate, generate): as trained, or their average", options=("raw", "averaged")
+    )
     prompt: str = setting("def ", help="text that the sampled continuation starts from")
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)

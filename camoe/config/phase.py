@@ -27,7 +27,7 @@ class PhaseConfig:
     steps: int = setting(0, help="optimiser steps; 0 leaves the phase out", low=0)
     rwkv_backbone: float = setting(1.0, help="learning-rate multiplier", low=0)
     router_gate: float = setting(1.0, help="learning-rate multiplier", low=0)
-    rwkv_experts: float = setting(1.0, help="learning-rate multiplier", low=0)
+    rwkv_experts: float = setting(1.0, help="learning-rate multiplier of all experts without a prefix", low=0)
     transformer_experts: float = setting(1.0, help="learning-rate multiplier", low=0)
     bridge: float = setting(1.0, help="learning-rate multiplier", low=0)
     critic: float = setting(1.0, help="learning-rate multiplier", low=0)

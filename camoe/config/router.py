@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from camoe.config.balance_loss import LossesConfig
 from camoe.config.setting import setting
 
 BIDDING_ROUTERS = ("dual_path", "market_only")
 """Those that an economy's market may bid through."""
 ROUTERS = (*BIDDING_ROUTERS, "topk")
+STATIC = ("token_modulo", "token_hash", "random", "frozen")
+"""Declared static: nothing about their elections is learned, and no loss is on them."""
 
 
 @dataclass(kw_only=True)
 class RouterConfig:
-    """The election rule, its noise and the load-balance loss."""
+    """The election rule, its noise and the auxiliary losses."""
 
     kind: str = setting("dual_path", help="rule that elects and weighs the winners", options=ROUTERS)
     top_k: int = setting(2, help="winners per token, k", low=1)
@@ -22,7 +25,9 @@ class RouterConfig:
         "sigmoid", help="sigmoid (published, weights stay in 0.27..0.73) or identity", options=("sigmoid", "identity")
     )
     noise_std: float = setting(0.03, help="Gaussian noise on the adjusted logits, training only", low=0)
-    balance_coefficient: float = setting(0.05, help="weight of the Switch load-balance loss E*sum(f_e P_e)", low=0)
-    balance_differentiable: bool = setting(
-        True, help="P_e from the gate's softmax; false: the published count-only form, which has no gradient"
-    )
+    losses: LossesConfig = field(default_factory=LossesConfig, metadata={"help": "auxiliary losses on the gate"})
+
+    @property
+    def learns(self) -> bool:
+        """Whether losses train the router; false: it is declared static."""
+        return self.kind not in STATIC

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from camoe.config.analysis import AnalysisConfig
+from camoe.config.averaging import AveragingConfig
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.data import DataConfig
 from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
@@ -54,6 +55,7 @@ class RunConfig:
     data: DataConfig = _group(DataConfig, "text to train and evaluate on")
     tokenizer: TokenizerConfig = _group(TokenizerConfig, "from text to token ids")
     optimizer: OptimizerConfig = _group(OptimizerConfig, "update rule and learning-rate schedule")
+    averaging: AveragingConfig = _group(AveragingConfig, "averages of the weights late in training")
     train: TrainConfig = _group(TrainConfig, "batch shape, base rate, evaluation and checkpoint intervals")
     evaluation: EvaluationConfig = _group(EvaluationConfig, "how all of the held-out text is scored")
     kernel: KernelConfig = _group(KernelConfig, "where and how the arithmetic runs")
@@ -85,6 +87,7 @@ class RunConfig:
         self._check_bridge_has_a_state()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")
+        self.averaging.check(self.phase.total_steps)
         if self.router.kind == "market_only" and not isinstance(self.economy, MoneyConfig):
             raise ConfigError(
                 f"router.kind: market_only bids shares of capital, but economy.kind {self.economy.kind} offers none; "

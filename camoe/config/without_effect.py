@@ -10,7 +10,7 @@ from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import V21Config
 from camoe.config.experts import WITH_HIDDEN
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
-from camoe.config.job import TAKE_A_RUN
+from camoe.config.job import READ_A_RUN, TAKE_A_RUN
 from camoe.config.learned_router import GateConfig, LearnedRouterConfig
 from camoe.config.phase import PhaseConfig
 from camoe.config.restart_cycles import RESTARTS, unfinished_cycle
@@ -83,9 +83,13 @@ RULES = (
         "every layer has attention (model.layers)",
     ),
     Rule(
-        ("router.balance_differentiable",),
-        lambda run: not run.router.balance_coefficient,
-        "router.balance_coefficient is 0",
+        ("router.losses.switch.scope",),
+        lambda run: not run.router.losses.switch.weight,
+        "router.losses.switch.weight is 0",
+    ),
+    Rule(("router.losses.z.kind",), lambda run: not run.router.losses.z.weight, "router.losses.z.weight is 0"),
+    Rule(
+        ("router.losses.cost.scope",), lambda run: not run.router.losses.cost.weight, "router.losses.cost.weight is 0"
     ),
     Rule(
         ("router.gate_hidden", "router.gate_activation"),
@@ -132,6 +136,12 @@ RULES = (
         "optimizer.decay is none",
     ),
     Rule(
+        ("averaging.start", "averaging.every", "averaging.decay"),
+        lambda run: run.averaging.kind == "none",
+        "averaging.kind is none",
+    ),
+    Rule(("averaging.decay",), lambda run: run.averaging.kind == "swa", "averaging.kind is swa"),
+    Rule(
         ("optimizer.muon_momentum", "optimizer.muon_router"),
         lambda run: run.optimizer.kind != "muon",
         "optimizer.kind is not muon",
@@ -153,6 +163,7 @@ RULES = (
     ),
     Rule(("job.run",), lambda run: run.job.name not in TAKE_A_RUN, "the job takes no run folder"),
     Rule(("evaluation.stride",), lambda run: run.evaluation.mode != "sliding", "evaluation.mode is not sliding"),
+    Rule(("job.weights",), lambda run: run.job.name not in READ_A_RUN, "the job reads no weights"),
     Rule(("job.steps",), lambda run: run.job.name != "profile", "job.name is not profile"),
     Rule(("data.path", "data.text_field"), lambda run: run.data.source == "python_stdlib", "data.source is not local"),
     *_rules_of_mechanisms(),

@@ -20,16 +20,17 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     windows = evaluation_windows(trained.corpus, train.ctx_len, own)
     statistics = routing_statistics_of(trained.model)
     result = evaluate(trained.model, windows, train.micro_batch, statistics)
+    room = {"raw": "final", "averaged": "final_averaged"}[config.job.weights]
     record = {
         "step": trained.step,
         "evaluation": vars(own),
-        **result.record("final"),
-        "final/bpb_error": DocumentScores.of(result).bpb_error(),
+        **result.record(room),
+        f"{room}/bpb_error": DocumentScores.of(result).bpb_error(),
     }
     write_json(trained.folder.path / "evaluation.json", record)
     print(
         f"{result.bits_per_byte:.4f} bits per byte over {result.text_bytes:,} bytes of held-out text, "
-        f"{own.in_words(train.ctx_len)}, computed in {trained.model.precision}, "
+        f"{config.job.weights} weights, {own.in_words(train.ctx_len)}, computed in {trained.model.precision}, "
         f"after step {trained.step} of {trained.folder.path}"
     )
 

@@ -13,5 +13,6 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     trained = open_trained_run(config, command)
     text = config.job.prompt + sample(trained.model, trained.corpus.tokenizer, config.job, config.seed)
     trained.folder.samples.mkdir(exist_ok=True)
-    (trained.folder.samples / f"step_{trained.step:08d}.txt").write_text(text, encoding="utf-8")
+    averaged = "_averaged" if config.job.weights == "averaged" else ""
+    (trained.folder.samples / f"step_{trained.step:08d}{averaged}.txt").write_text(text, encoding="utf-8")
     print(text)

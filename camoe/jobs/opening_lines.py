@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from camoe.config import RunConfig
+from camoe.config.averaging import AveragingConfig
 from camoe.config.experts import NAMES, OF_RWKV_LAYERS, ExpertsConfig
 from camoe.data.corpus import Corpus
 from camoe.jobs.placement import Placement
@@ -110,5 +111,15 @@ def _schedule_lines(config: RunConfig) -> list[Choice]:
     phases = ", ".join(f"{phase.name} {phase.config.steps}" for phase in schedule.phases)
     return [
         Choice("step", f"{tokens:,} tokens", f"{train.micro_batch} x {train.grad_accum} sequences of {train.ctx_len}"),
+        *_averaging_line(config.averaging, schedule.total_steps),
         Choice("schedule", f"{schedule.total_steps} steps, {schedule.total_steps * tokens:,} tokens", phases),
     ]
+
+
+def _averaging_line(averaging: AveragingConfig, total_steps: int) -> list[Choice]:
+    """Which weights will count; nothing without averaging."""
+    if averaging.kind == "none":
+        return []
+    counted = averaging.counted_steps(total_steps)
+    what = f"averaging.kind: weights of {len(counted)} steps count, from step {counted[0]} on"
+    return [Choice("averaging", averaging.kind, what)]

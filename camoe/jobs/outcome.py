@@ -47,6 +47,14 @@ def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation, docum
     }
 
 
+def averaged_record(evaluation: Evaluation | None) -> dict[str, Any]:
+    """The same text under averaged weights; nothing where there are none."""
+    if evaluation is None:
+        return {}
+    error = DocumentScores.of(evaluation).bpb_error()
+    return {**evaluation.record("final_averaged"), "final_averaged/bpb_error": error}
+
+
 def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], text: str) -> RunSummary:
     """The summary of a finished run; `elapsed` is this process's, not of one that it went on from."""
     config, model = trainer.config, trainer.model
@@ -54,6 +62,7 @@ def run_summary(trainer: Trainer, folder: RunFolder, record: Mapping[str, Any], 
         name=config.name,
         run_folder=shown_path(folder.path),
         bpb=record["final/bpb"],
+        averaged_bpb=record.get("final_averaged/bpb"),
         gzip_bpb=record["final/gzip_bpb"],
         unigram_bpb=record["final/unigram_bpb"],
         scored_bytes=record["final/bytes"],

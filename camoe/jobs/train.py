@@ -23,7 +23,7 @@ from camoe.inference.document_scores import DocumentScores
 from camoe.inference.evaluation import Evaluation
 from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.opening_lines import opening_lines
-from camoe.jobs.outcome import final_record, run_summary, sample
+from camoe.jobs.outcome import averaged_record, final_record, run_summary, sample
 from camoe.jobs.placement import model_to_train, place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.run_page import write_report
@@ -97,8 +97,9 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
             trainer.fit(interruption)
             display.say("scoring the held-out text")
             evaluation = trainer.evaluate(held_out)
+            averaged = trainer.evaluate_averaged(held_out)
         if ranks.is_first:
-            _conclude(trainer, folder, corpus, evaluation)
+            _conclude(trainer, folder, corpus, evaluation, averaged)
         ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run
 
 
@@ -167,12 +168,14 @@ def _go_on_or_begin(trainer: Trainer) -> None:
         trainer.display.say(f"self-check: {len(checks)} mechanisms alive ({time.perf_counter() - started:.1f} s)")
 
 
-def _conclude(trainer: Trainer, folder: RunFolder, corpus: Corpus, evaluation: Evaluation) -> None:
+def _conclude(
+    trainer: Trainer, folder: RunFolder, corpus: Corpus, evaluation: Evaluation, averaged: Evaluation | None
+) -> None:
     """Record the score of all of the held-out text, sample, and show the summary."""
     config = trainer.config
     documents = DocumentScores.of(evaluation)
     save_table(folder.documents_file, vars(documents))
-    record = final_record(trainer, corpus, evaluation, documents)
+    record = final_record(trainer, corpus, evaluation, documents) | averaged_record(averaged)
     trainer.tracker.log(trainer.progress.step, record)
     continuation = sample(trainer.model, corpus.tokenizer, config.job, config.seeds.init)
     (folder.samples / "final.txt").write_text(config.job.prompt + continuation, encoding="utf-8")

@@ -53,7 +53,7 @@ def open_trained_run(config: RunConfig, command: CommandRecord) -> TrainedRun:
     refuse_foreign(command.overrides, OWN_SETTINGS[config.job.name], f"job.run: {config.job.run} is read with")
     folder = RunFolder.open(config.job.run)
     run = saved_run(folder.config(), str(folder.config_file))
-    saved = newest_model(CheckpointStore(folder.checkpoints))
+    saved = newest_model(CheckpointStore(folder.checkpoints), config.job.weights)
     if saved.settings != result_settings(run):
         raise ConfigError(f"{folder.config_file}: not the configuration that the run's checkpoint was made with")
     placement = place(config.kernel, run, one_token=config.job.name == "generate")
@@ -71,9 +71,10 @@ def refuse_other_text(folder: RunFolder, corpus: Corpus) -> None:
         raise ConfigError(f"{folder.path}: trained on other text than its data and tokenizer settings give now")
 
 
-def newest_model(store: CheckpointStore) -> SavedModel:
+def newest_model(store: CheckpointStore, weights: str = "raw") -> SavedModel:
     """The model of the newest whole checkpoint, also while a trainer writes new ones and removes old ones.
 
+    `weights`: "averaged" puts their average in place of the model's own; its market stays.
     Raises ConfigError when there is none.
     """
     damaged: list[str] = []
@@ -82,7 +83,12 @@ def newest_model(store: CheckpointStore) -> SavedModel:
             checkpoint, damaged = store.latest()
             if checkpoint is not None:
                 values = checkpoint.values()
-                state = {**checkpoint.tensors("model"), **values["model"]}
+                averaged = checkpoint.tensors("averaged") if weights == "averaged" else {}
+                if weights == "averaged" and not averaged:
+                    raise ConfigError(
+                        f"job.weights: {store.root.parent} has no averaged weights after step {checkpoint.step}"
+                    )
+                state = {**checkpoint.tensors("model"), **averaged, **values["model"]}
                 return SavedModel(checkpoint.step, state, values["config"])
         except FileNotFoundError:  # removed between the look and the reading
             continue

@@ -32,11 +32,11 @@ class TokenInputs:
 
 @dataclass(frozen=True)
 class DispatchPlan:
-    """Assignments sorted by expert, one row each; those that no expert serves come last.
+    """Assignments sorted by expert, one row each; all those that no expert serves share the last.
 
-    tokens: [n*K] token of each row (stable, so tokens rise within an expert's segment).
+    tokens: [rows] token of each row (stable, so tokens rise within an expert's segment; that of nobody's is any).
     places: [n,K] row of each token's assignments.
-    counts: rows of each expert, and of nobody.
+    counts: rows of each expert, and of nobody: 1 or, where every winner serves, 0.
     """
 
     tokens: Tensor
@@ -49,8 +49,11 @@ def plan_dispatch(winners: Tensor, n_expert: int) -> DispatchPlan:
     flat = winners.flatten()
     order = torch.argsort(flat, stable=True)
     places = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    counts = torch.bincount(flat, minlength=n_expert + 1).tolist()
-    return DispatchPlan(tokens=order // winners.shape[-1], places=places.view_as(winners), counts=counts)
+    *counts, idle = torch.bincount(flat, minlength=n_expert + 1).tolist()
+    if idle:
+        served = order.numel() - idle
+        order, places = order[: served + 1], places.clamp(max=served)
+    return DispatchPlan(order // winners.shape[-1], places.view_as(winners), [*counts, min(idle, 1)])
 
 
 def run_experts(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inputs: TokenInputs) -> Tensor:

@@ -35,6 +35,9 @@ class LanguageModel(nn.Module):
     One forward serves training, chunk-by-chunk and token-by-token use: training drops the returned state.
     """
 
+    relative_cost: Tensor
+    """[L,E] forward FLOPs of each expert over their mean."""
+
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
         model, seed, vocab = config.model, config.seeds.init, config.tokenizer.vocab_size
@@ -59,6 +62,8 @@ class LanguageModel(nn.Module):
             self.tables = DeepEmbedTables(vocab, model.deep_embed_query_dim, model.n_embd)
         self.blocks = nn.ModuleList(Block(layer, config, self.tables) for layer in range(model.n_layer))
         cost = model_cost(self)
+        flops = torch.tensor(cost.expert_flops, dtype=torch.float32)
+        self.register_buffer("relative_cost", flops / flops.mean().clamp(min=1), persistent=False)
         self.market = Market.build(
             config.economy,
             model.n_layer,

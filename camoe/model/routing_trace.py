@@ -70,10 +70,13 @@ class RoutingTrace:
         """[L,B,T,K] bool, which winners serve; None: all do."""
         return None if self.layers[0].decision.active is None else self.stacked("active")
 
-    def decision(self) -> RoutingDecision:
-        """The decisions of all layers as one, detached, with a leading [L]."""
+    def decision(self, *, detached: bool = True) -> RoutingDecision:
+        """The decisions of all layers as one, with a leading [L]."""
         names = (entry.name for entry in fields(RoutingDecision) if entry.name != "active")
-        return RoutingDecision(**{name: self.stacked(name).detach() for name in names}, active=self.active())
+        parts = {name: self.stacked(name) for name in names}
+        if detached:
+            parts = {name: part.detach() for name, part in parts.items()}
+        return RoutingDecision(**parts, active=self.active())
 
     def stacked_critic(self) -> tuple[Tensor, Tensor]:
         """Difficulty [L,B,T] and affinity [L,B,T,E] of a model whose layers have critics."""

@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 
 class EvenLoad(TorchDispatchMode):
-    """A context inside FakeTensorMode: all winners are equally many, and so many tokens as then need a prefix."""
+    """A context inside FakeTensorMode: every expert serves equally often, and as many tokens as then need a prefix."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
@@ -35,7 +35,8 @@ class EvenLoad(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-def _even_counts(total: int, n_expert: int) -> Tensor:
-    """[E] whole numbers that add up to `total`; a tensor with values, which may be read."""
+def _even_counts(total: int, n_bin: int) -> Tensor:
+    """[E+1] whole numbers that add up to `total`, none for nobody, the last; with values, which may be read."""
+    n_expert = n_bin - 1
     with _disable_current_modes():
-        return torch.tensor([total * (i + 1) // n_expert - total * i // n_expert for i in range(n_expert)])
+        return torch.tensor([*(total * (i + 1) // n_expert - total * i // n_expert for i in range(n_expert)), 0])

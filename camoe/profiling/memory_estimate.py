@@ -43,6 +43,7 @@ MOMENTS_PER_PARAMETER = {"adamw": 2.0, "adamw8bit": 2 * (1 + 4 / 256) / 4, "muon
 class MemoryEstimate:
     """Bytes. activations: kept from the forward pass of one micro-batch for the backward pass, by room.
 
+    weights: with their average, where the run keeps one.
     peak: weights, optimiser, gradients, activations and passing buffers together at the worst moment of a step, which
     `moment` names. largest: the largest single buffers. Under an even load. Left out is what torch itself occupies and
     what the allocator keeps between freed pieces: with glibc's, up to half as much again as activations.
@@ -77,6 +78,7 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
         missing_kept.update({name: times * n_bytes for name, n_bytes in kept.items()})
     weights = _bytes(tensors_of(run.model)) + missing_bytes
     gradients = _bytes(run.model.parameters()) + missing_bytes
+    weights += gradients if config.averaging.kind != "none" else 0
     activations = {name: run.at_the_head[name] + missing_kept[name] for name in run.at_the_head if name}
     repeated, accumulated = missing_kept.total(), missing_bytes * (config.train.grad_accum > 1)
     moments = {

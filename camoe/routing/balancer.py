@@ -1,9 +1,11 @@
-"""What a balancing rule without gradient remembers of all layers, and moves once per optimiser step."""
+"""What a balancing rule remembers of all layers, and moves once per optimiser step."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from camoe.kernels.ranks import ALONE, Ranks
+from camoe.routing.balance_terms import BalanceTerm
 from camoe.routing.decision import RoutingDecision
 
 
@@ -18,6 +20,13 @@ class Balancer(nn.Module):
     def of_layer(self, layer: int) -> Tensor | None:  # noqa: ARG002 (the interface)
         """What the layer's router gets as `RoutingContext.balance`."""
         return None
+
+    def losses(self, routing: RoutingDecision, mask: Tensor, ranks: Ranks = ALONE) -> list[BalanceTerm]:  # noqa: ARG002
+        """The rule's own losses of a micro-batch, of all layers' differentiable decisions and the mask [B,T].
+
+        Asked before `measure`. What is counted by micro-batch is to go through `ranks.whole_micro_batch`.
+        """
+        return []
 
     def measure(self, routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
         """Sums over the real tokens of a micro-batch; `routing` of all layers, mask [B,T] True at real targets."""

@@ -26,7 +26,9 @@ LOSS = room(
     "loss",
     ("total", "what is minimised: the sum of the terms below", "nats/token", "0.."),
     ("language_model", "training cross-entropy, mean over N", "nats/token", "0.."),
-    ("balance", "balance_coefficient times the Switch loss E sum_e f_e P_e, mean over layers", "1", "0.."),
+    ("switch", "router.losses.switch.weight times E sum_e f_e P_e, mean over layers", "1", "0.."),
+    ("z", "router.losses.z.weight times how large gate logits are, mean over tokens and layers", "1", "0.."),
+    ("cost", "router.losses.cost.weight times E sum_e c_e f_e P_e, mean over layers", "1", "0.."),
     ("critic_difficulty", "loss_weight times the critic's difficulty regression, mean over layers", "1", "0.."),
     ("critic_affinity", "loss_weight times the critic's affinity regression, mean over layers", "1", "0.."),
 )
@@ -46,13 +48,17 @@ _QUALITY = (
     ("load", "f_e, share of assignments", "1", "0..1", (BY_EXPERT,)),
 )
 VALID = room("valid", *_QUALITY)  # a fixed part of the held-out text, during training
+_ERROR = ("bpb_error", "standard error of bpb, over the documents of the held-out text", "bits/byte", "0..")
 FINAL = room(  # all of the held-out text, once at the end
     "final",
     *_QUALITY,
-    ("bpb_error", "standard error of bpb, over the documents of the held-out text", "bits/byte", "0.."),
+    _ERROR,
     ("gzip_bpb", "the held-out text compressed by gzip", "bits/byte", "0..8"),
     ("unigram_bpb", "the held-out text under its own byte frequencies", "bits/byte", "0..8"),
 )
+# The same text under averaged weights, the market as it is; recorded from the average's first step on.
+VALID_AVERAGED = room("valid_averaged", *_QUALITY)
+FINAL_AVERAGED = room("final_averaged", *_QUALITY, _ERROR)
 
 ROUTING = [
     *room(
@@ -145,6 +151,8 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
     *LOSS,
     *VALID,
     *FINAL,
+    *VALID_AVERAGED,
+    *FINAL_AVERAGED,
     *ROUTING,
     *MARKET,
     *CRITIC,

@@ -42,8 +42,8 @@ class MarketOutcome:
 class RunSummary:
     """Everything the summary shows.
 
-    bpb, gzip_bpb, unigram_bpb: bits per byte of the same `scored_bytes` of held-out text. trans_share: [L] share of
-    assignments that went to Transformer experts. load: [L][E] share of assignments. elapsed: seconds.
+    bpb, averaged_bpb, gzip_bpb, unigram_bpb: bits per byte of the same `scored_bytes` of held-out text. trans_share:
+    [L] share of assignments that went to Transformer experts. load: [L][E] share of assignments. elapsed: seconds.
     """
 
     name: str
@@ -61,6 +61,7 @@ class RunSummary:
     experts: ExpertsConfig
     load: Sequence[Sequence[float]]
     trans_share: Sequence[float]
+    averaged_bpb: float | None = None
     market: MarketOutcome | None = None
     prompt: str = ""
     sample: str = ""
@@ -122,10 +123,10 @@ def _totals(summary: RunSummary) -> RenderableType:
 
 
 def _quality(summary: RunSummary) -> RenderableType:
-    rows = sorted(
-        [("this model", summary.bpb), ("gzip -9", summary.gzip_bpb), ("byte unigram", summary.unigram_bpb)],
-        key=lambda row: row[1],
-    )
+    rows = [("this model", summary.bpb), ("gzip -9", summary.gzip_bpb), ("byte unigram", summary.unigram_bpb)]
+    if summary.averaged_bpb is not None:
+        rows.append(("averaged weights", summary.averaged_bpb))
+    rows.sort(key=lambda row: row[1])
     largest = max(value for _, value in rows) or 1.0
     grid = Table.grid(padding=(0, 2))
     for name, value in rows:

@@ -1,4 +1,4 @@
-"""What is minimised: the language model's cross-entropy, the balance loss and the critic's losses."""
+"""What is minimised: the language model's cross-entropy, the router's auxiliary losses and the critic's losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camoe.kernels.linear_cross_entropy import IGNORED
 from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
-from camoe.routing.balance_losses import switch_balance_loss
+from camoe.routing.balance_terms import BalanceLosses
 from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
 
 
@@ -75,12 +75,14 @@ def compute_losses(
     trace: RoutingTrace | None = None,
     *,
     window_tokens: Tensor | None = None,
+    window_load: Tensor | None = None,
     ranks: Ranks = ALONE,
 ) -> Losses:
     """Losses of one micro-batch, scaled so that the micro-batches of a window add up to the window's mean.
 
     elections: the terms of its elections. trace: an empty one to be filled. window_tokens: valid targets of the whole
-    window, all ranks included; None: of this batch. ranks: those that may share the micro-batch.
+    window, all ranks included; None: of this batch. window_load: assignments of the whole window to each expert, [L,E];
+    None: this rank runs no other micro-batch of it. ranks: those that may share the micro-batch.
     """
     trace = trace if trace is not None else RoutingTrace()
     hidden, _ = model.hidden(batch.inputs, terms=elections, trace=trace)
@@ -89,7 +91,7 @@ def compute_losses(
     share = torch.ones_like(valid) if window_tokens is None else valid / window_tokens
     terms = [
         LossTerm("language_model", nats / valid, share, _groups_of_language_model(model)),
-        *_balance_terms(model, trace, batch.mask, share, ranks),
+        *_balance_terms(model, trace, batch.mask, share, window_load, ranks),
         *_critic_terms(model, trace, token_loss, batch.mask, share, ranks),
     ]
     return Losses(terms, token_loss, batch.mask, trace)
@@ -108,15 +110,16 @@ def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:
 
 
 def _balance_terms(
-    model: LanguageModel, trace: RoutingTrace, mask: Tensor, share: Tensor, ranks: Ranks
+    model: LanguageModel, trace: RoutingTrace, mask: Tensor, share: Tensor, window: Tensor | None, ranks: Ranks
 ) -> list[LossTerm]:
-    router = model.config.router
-    everybody_wins = router.top_k == model.config.experts.total  # then the loss is the constant 1
-    if not router.balance_coefficient or not router.balance_differentiable or everybody_wins:
+    if not model.config.router.learns:
         return []
-    gate_logits, experts = trace.stacked("gate_logits").flatten(1, 2), trace.stacked("experts").flatten(1, 2)
-    loss = switch_balance_loss(gate_logits, experts, mask.flatten(), ranks).mean()
-    return [LossTerm("balance", loss, router.balance_coefficient * share, ("router_gate",))]
+    routing = trace.decision(detached=False)
+    terms = [
+        *BalanceLosses(model.config.router.losses, model.relative_cost).terms(routing, mask, window, ranks),
+        *model.balancer.losses(routing, mask, ranks),
+    ]
+    return [LossTerm(term.name, term.mean, term.weight * share, ("router_gate",)) for term in terms]
 
 
 def _critic_terms(

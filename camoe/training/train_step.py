@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +14,13 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.rooms import room
 from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.decision import RoutingDecision
-from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import RoutingStatistics
 from camoe.training.audit import measure_credit
-from camoe.training.experiments import AuditDraw, StepExperiments
 from camoe.training.gradient_sum import sum_gradients
-from camoe.training.objectives import Batch, Losses, compute_losses, settlement_record
+from camoe.training.micro_batch import MicroBatch
+from camoe.training.objectives import Losses, compute_losses, settlement_record
 from camoe.training.phases import Phase
+from camoe.training.window_load import load_of_window
 
 
 @dataclass(frozen=True)
@@ -35,28 +34,6 @@ class StepResult:
     grad_norm: Tensor
     market: MarketReport | None
     applied: bool
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """Sequences of one forward pass, the terms of their elections, and those to be audited (None: none)."""
-
-    batch: Batch
-    terms: ElectionTerms
-    audit: AuditDraw | None = None
-
-
-def micro_batches(
-    window: Tensor, noise: Tensor, experiments: StepExperiments, parts: Iterable[slice]
-) -> Iterator[MicroBatch]:
-    """Cut micro-batches out of an optimiser step's token windows [G,T+1] and noise [G,L,T,E]."""
-    for part in parts:
-        tokens = window[part]
-        yield MicroBatch(
-            Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:]),
-            ElectionTerms(noise[part], experiments.held_out[part].to(window.device), training=True),
-            experiments.audit_within(part, window.device),
-        )
 
 
 def train_step(
@@ -80,8 +57,9 @@ def train_step(
     settlement, totals = model.market.open_window(), dict[str, Tensor]()
     balance = dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
+    window_load = load_of_window(model, batches, ranks)
     for micro in batches:
-        losses = _learn_from(model, micro, window_tokens, ranks, audits=settles)
+        losses = _learn_from(model, micro, window_tokens, window_load, ranks, audits=settles)
         _add_up(totals, losses.named())
         routed.append((losses.trace.decision(), losses.mask))
         with room("router"):
@@ -118,12 +96,20 @@ def _over_ranks(sums: dict[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
 
 
 def _learn_from(
-    model: LanguageModel, micro: MicroBatch, window_tokens: Tensor, ranks: Ranks, *, audits: bool
+    model: LanguageModel,
+    micro: MicroBatch,
+    window_tokens: Tensor,
+    window_load: Tensor | None,
+    ranks: Ranks,
+    *,
+    audits: bool,
 ) -> Losses:
     """Forward and backward of one micro-batch."""
     trace = RoutingTrace(audited_layer=micro.audit.layer if micro.audit and audits else None)
     with room("head_loss"):
-        losses = compute_losses(model, micro.batch, micro.terms, trace, window_tokens=window_tokens, ranks=ranks)
+        losses = compute_losses(
+            model, micro.batch, micro.terms, trace, window_tokens=window_tokens, window_load=window_load, ranks=ranks
+        )
     if model.market.needs_weight_credit:
         trace.watch_weights()
     if losses.total.requires_grad:

@@ -29,15 +29,17 @@ from camoe.training.experiments import Experiments
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.log_window import LogWindow
+from camoe.training.micro_batch import MicroBatch, micro_batches
 from camoe.training.objectives import Batch
 from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
 from camoe.training.random_state import random_state, restore_random_state
 from camoe.training.router_noise import RouterNoise
 from camoe.training.stopwatch import Stopwatch
-from camoe.training.train_step import MicroBatch, StepResult, micro_batches, train_step
-from camoe.training.training_flops import AuditCost, training_flops
+from camoe.training.train_step import StepResult, train_step
+from camoe.training.training_flops import AuditCost, counting_passes, training_flops
 from camoe.training.training_text import TrainingText
+from camoe.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
 CHECK_LEN = 32  # tokens per sequence of the self-check
@@ -49,13 +51,14 @@ class TooManySkippedSteps(RuntimeError):
 
 @dataclass
 class Progress:
-    """Counters of the whole run. train_flops: up to the last record; audited: passes of audits since then."""
+    """Counters of the whole run. train_flops: up to the last record; extra_passes: forward passes of one token since
+    then, beside those of learning: audits, and counts of load before a step."""
 
     step: int = 0
     tokens_seen: int = 0
     skipped_steps: int = 0
     train_flops: float = 0.0
-    audited: float = 0.0
+    extra_passes: float = 0.0
 
 
 class Trainer:
@@ -96,9 +99,11 @@ class Trainer:
         self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
+        self.average = WeightAverage(config.averaging, self.schedule.total_steps)
         self.window = LogWindow(model)
         self.progress = Progress()
         self._audit_cost = AuditCost.of(model)
+        self._counting = counting_passes(model, len(self.share.parts), self._tokens_per_step)
         self._stopwatch = Stopwatch()
 
     def fit(self, interruption: Interruption) -> None:
@@ -121,6 +126,7 @@ class Trainer:
         """One optimiser step, counted; returns the phase that it belonged to."""
         phase = self._enter_phase()
         self._note(phase, self._step(phase))
+        self.average.note(self.model, self.progress.step)
         return phase
 
     def _save(self) -> None:
@@ -139,6 +145,7 @@ class Trainer:
                 "model": weights,
                 "optimizer": optimizer_tensors(self.optimizer, self._names()),
                 "random": generators,
+                "averaged": self.average.weights,
                 **self.window.state(),
             },
             values={
@@ -159,6 +166,7 @@ class Trainer:
             raise ConfigError("resume: the checkpoint belongs to a run of another configuration")
         self.model.load_state_dict({**tensors["model"], **values["model"]})
         restore_optimizer(self.optimizer, self._names(), tensors["optimizer"])
+        self.average.restore(tensors["averaged"], self.device)
         self.window.load_state(tensors, self.device)
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
@@ -188,6 +196,13 @@ class Trainer:
                 self.ranks,
                 keep_winners=keep_winners,
             )
+
+    def evaluate_averaged(self, windows: EvaluationWindows) -> Evaluation | None:
+        """The same with averaged weights, and the market as the run has it; None before the average begins."""
+        if not self.average.weights:
+            return None
+        with self.average.in_place(self.model):
+            return self.evaluate(windows)
 
     def check_batch(self) -> Batch:
         """A short batch of the first step's tokens, for the start-up self-check."""
@@ -232,11 +247,12 @@ class Trainer:
         """Count the step and remember what the next record will say."""
         self.progress.step += 1
         self.progress.tokens_seen += self._tokens_per_step
+        self.progress.extra_passes += self._counting
         if result.applied:
             self.window.add(result)
             if result.market is not None:
                 done = self.experiments.of_step(self.progress.step - 1, self.sequences)
-                self.progress.audited += self._audit_cost.of_step(done, self.config.train.ctx_len)
+                self.progress.extra_passes += self._audit_cost.of_step(done, self.config.train.ctx_len)
         else:
             self.progress.skipped_steps += 1
             log.warning("step %d: loss or gradient is not finite, step skipped", self.progress.step)
@@ -272,12 +288,14 @@ class Trainer:
     def _count_flops(self, window: Mapping[str, Any]) -> None:
         """Add a log window's; a window of skipped steps alone counts none."""
         tokens, per_token = window.get("routing/tokens", 0.0), window.get("routing/flops_per_token", 0.0)
-        self.progress.train_flops += training_flops(per_token, tokens, self.progress.audited)
-        self.progress.audited = 0.0
+        self.progress.train_flops += training_flops(per_token, tokens, self.progress.extra_passes)
+        self.progress.extra_passes = 0.0
 
     def _log_held_out(self) -> None:
         result = self.evaluate(self.sample, keep_winners=self._probe is not None)
-        self.tracker.log(self.progress.step, result.record("valid"))
+        averaged = self.evaluate_averaged(self.sample)
+        more = averaged.record("valid_averaged") if averaged else {}
+        self.tracker.log(self.progress.step, {**result.record("valid"), **more})
         if self._probe is not None:
             with self._stopwatch.left_out():
                 self.tracker.keep(f"probe/step_{self.progress.step:08d}", self._probe.reading(result))

@@ -119,7 +119,7 @@ def test_model_preset_brings_its_companions(preset: str, published: dict[str, An
         "experts": (config.experts.rwkv_ffn, config.experts.transformer_prefix),
         "batch": (train.base_lr, train.ctx_len, train.micro_batch, train.grad_accum),
         "checkpointing": train.recompute == "block",
-        "router": (router.noise_std, router.balance_coefficient),
+        "router": (router.noise_std, router.losses.switch.weight),
         "capital": config.economy.total_capital,
         "steps": tuple(phase.steps for phase in config.phase.schedule.values()),
     } == published

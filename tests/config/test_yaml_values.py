@@ -27,6 +27,7 @@ def test_groups_and_options() -> None:
         "data": ["local", "python_stdlib"],
         "tokenizer": ["bpe", "byte", "rwkv_world"],
         "optimizer": ["adamw", "adamw8bit", "muon"],
+        "averaging": ["ema", "none", "swa"],
         "kernel": ["auto", "chunked", "cuda", "native", "reference"],
         "job": ["evaluate", "generate", "profile", "status", "sync_tracking", "train"],
         "tracking": ["local", "mlflow"],

@@ -17,8 +17,8 @@ from camoe.tracking.bystander import Bystander
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.run_folder import RunFolder
 from camoe.training.checkpoint import CheckpointStore
+from camoe.training.micro_batch import MicroBatch
 from camoe.training.objectives import Batch
-from camoe.training.train_step import MicroBatch
 from camoe.training.trainer import Trainer
 from camoe.training.training_text import TrainingText
 from tests.small_run import small_run
@@ -44,7 +44,7 @@ def config_of(case: str, micro_batch: int = 2, grad_accum: int = 2) -> RunConfig
     return small_run(
         kind,
         economy=economy,
-        router={"balance_coefficient": 0.01},
+        router={"losses": {"switch": {"weight": 0.01}}},
         phase={"schedule": {"normal": {"steps": STEPS}}},
         train={"micro_batch": micro_batch, "grad_accum": grad_accum, "eval_sequences": 5},
     )

@@ -106,7 +106,7 @@ def test_a_run_in_bf16_goes_on_to_the_same_records_and_evaluates_in_bf16(text: P
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
-    overrides = [*SMALL, f"data.path={text}", "train.precision=bf16", "train.recompute=time_mix"]
+    overrides = [*SMALL, f"data.path={text}", "train.precision=bf16", "train.recompute=time_mix", "averaging=swa"]
     result = run(whole, *overrides)
     assert result.returncode == 0, result.stderr
     assert "bfloat16" in result.stdout
@@ -118,6 +118,9 @@ def test_a_run_in_bf16_goes_on_to_the_same_records_and_evaluates_in_bf16(text: P
     result = run(whole, "job=evaluate", f"job.run={run_folder(whole)}")
     assert f"{records(run_folder(whole))[-1]['final/bpb']:.4f} bits per byte" in result.stdout
     assert "computed in bf16" in result.stdout
+    result = run(whole, "job=evaluate", f"job.run={run_folder(whole)}", "job.weights=averaged")
+    assert f"{records(run_folder(whole))[-1]['final_averaged/bpb']:.4f} bits per byte" in result.stdout
+    assert "averaged weights, " in result.stdout
 
 
 @pytest.mark.parametrize("after_records", [1, 3, 7])

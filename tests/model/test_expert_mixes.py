@@ -16,7 +16,7 @@ from camoe.kernels import grouped_products
 from camoe.kernels.grouped_products import RowGroups
 from camoe.model.bridge import LinearStateBridge
 from camoe.model.cost import model_cost, room_costs
-from camoe.model.dispatch import TokenInputs, run_experts
+from camoe.model.dispatch import TokenInputs, plan_dispatch, run_experts
 from camoe.model.experts.build import build_experts
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.grouped_dispatch import run_experts_grouped
@@ -72,6 +72,13 @@ class Layer:
         self.winners = torch.rand(n_token, len(self.experts), generator=generator).topk(top_k).indices
         self.weights = torch.rand(n_token, top_k, dtype=torch.float64, generator=generator, requires_grad=True)
 
+    def retire(self, share: float) -> Tensor:
+        """Let a share of winners serve nobody; returns which still serve, [n,K]."""
+        active = torch.rand(self.winners.shape, generator=torch.Generator().manual_seed(5)) >= share
+        self.winners = self.winners.masked_fill(~active, len(self.experts))
+        self.weights = self.weights.detach().masked_fill(~active, 0).requires_grad_()
+        return active
+
     def inputs(self) -> TokenInputs:
         def make_low(tokens: Tensor | None, groups: RowGroups | None) -> Tensor:
             rows = slice(None) if tokens is None else tokens
@@ -82,7 +89,8 @@ class Layer:
     def dense(self) -> Tensor:
         """Every expert on every token."""
         context = ExpertContext(self.previous, self.bridge(self.h, self.readout), self.bridge.prefix_map())
-        every = torch.stack([expert(self.h, context) for expert in self.experts], dim=1)
+        outputs = [expert(self.h, context) for expert in self.experts]
+        every = torch.stack([*outputs, torch.zeros_like(self.h)], dim=1)  # the last is nobody's
         chosen = every.gather(1, self.winners.unsqueeze(-1).expand(*self.winners.shape, C))
         return (chosen * self.weights.unsqueeze(-1)).sum(1)
 
@@ -107,9 +115,33 @@ def test_every_mix_is_the_dense_sum_with_gradients(form: Any, mix: str, n_token:
 
 
 @pytest.mark.parametrize("form", [run_experts, run_experts_grouped])
+@pytest.mark.parametrize("mix", ["every kind", "moe++"])
+@pytest.mark.parametrize("idle", [0.4, 0.95, 1.0])
+@pytest.mark.parametrize("n_token", [1, 23])
+def test_winners_that_do_not_serve_count_for_nothing(form: Any, mix: str, idle: float, n_token: int) -> None:
+    """As many winners as experts, most of them idle: what routers of variable k decide."""
+    layer = Layer(mix, n_token, top_k=sum(MIXES[mix].values()))
+    layer.retire(idle)
+    out, dense = form(layer.experts, layer.winners, layer.weights, layer.inputs()), layer.dense()
+    torch.testing.assert_close(out, dense, rtol=1e-10, atol=1e-11)
+    for ours, reference in zip(layer.gradients(out), layer.gradients(dense), strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-10)
+
+
+def test_idle_winners_share_one_row() -> None:
+    layer = Layer("every kind", n_token=23, top_k=8)
+    serving = int(layer.retire(0.8).sum())
+    plan = plan_dispatch(layer.winners, len(layer.experts))
+    assert (len(plan.tokens), sum(plan.counts[:-1]), plan.counts[-1]) == (serving + 1, serving, 1)
+    assert torch.equal(plan.places == serving, layer.winners == len(layer.experts))
+
+
+@pytest.mark.parametrize("form", [run_experts, run_experts_grouped])
+@pytest.mark.parametrize("idle", [0.0, 0.5])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("zero", "copy")])
-def test_a_non_finite_expert_harms_only_its_own_tokens(form: Any, kind: str) -> None:
+def test_a_non_finite_expert_harms_only_its_own_tokens(form: Any, kind: str, idle: float) -> None:
     layer = Layer("two of every kind", n_token=60, top_k=3)
+    layer.retire(idle)
     bad = next(index for index, expert in enumerate(layer.experts) if expert.kind == kind)
     with torch.no_grad():
         for parameter in layer.experts[bad].parameters():

@@ -10,10 +10,11 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import routing_statistics_of
+from camoe.training.micro_batch import MicroBatch
 from camoe.training.objectives import Batch
 from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from camoe.training.phases import PhaseSchedule
-from camoe.training.train_step import MicroBatch, train_step
+from camoe.training.train_step import train_step
 from tests.small_run import small_run
 
 SEQUENCES, T, EXPERTS = 4, 32, 4

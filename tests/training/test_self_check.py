@@ -59,14 +59,10 @@ def _with_dead_weights(decision: object) -> object:
 
 
 def test_a_balance_loss_without_gradient_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from camoe.training import objectives
+    from camoe.routing import balance_terms
 
-    monkeypatch.setattr(
-        objectives,
-        "switch_balance_loss",
-        lambda gate, experts, mask, ranks: gate.detach().sum((-1, -2)) + 1.0,  # noqa: ARG005
-    )
-    with pytest.raises(DeadMechanismError, match="balance -> router_gate"):
+    monkeypatch.setattr(balance_terms, "balance_loss", lambda gate, share, mask: gate.detach().sum() + 1.0)  # noqa: ARG005
+    with pytest.raises(DeadMechanismError, match="switch -> router_gate"):
         self_check(LanguageModel(small_run()), _batch())
 
 
@@ -88,4 +84,4 @@ def test_a_gate_that_ignores_an_expert_at_first_is_no_dead_mechanism(seed: int) 
 
 def test_a_constant_balance_loss_is_no_term() -> None:
     model = LanguageModel(small_run("off", router={"top_k": 4}))
-    assert not any(check.what.startswith("gradient norm of balance") for check in self_check(model, _batch()))
+    assert not any(check.what.startswith("gradient norm of switch") for check in self_check(model, _batch()))

@@ -12,10 +12,11 @@ from camoe.routing.election_terms import ElectionTerms
 from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.training.batch_share import BatchShare
 from camoe.training.experiments import Experiments, StepExperiments
+from camoe.training.micro_batch import MicroBatch, micro_batches
 from camoe.training.objectives import IGNORED, Batch, compute_losses
 from camoe.training.optimizers import build_optimizer, set_rates
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
-from camoe.training.train_step import MicroBatch, StepResult, micro_batches, train_step
+from camoe.training.train_step import StepResult, train_step
 from tests.config.compositions import hydra_ready, run_config
 from tests.kernels.wkv7_cases import needs_native
 from tests.small_run import small_run
@@ -59,10 +60,22 @@ def _steps(config: RunConfig, model: LanguageModel, size: int, count: int = 3) -
     return results
 
 
-@pytest.mark.parametrize("economy", ["v21", "v18", "off"])
-def test_one_times_eight_equals_eight_times_one(economy: str) -> None:
-    # the balance loss counts load per micro-batch, which is its declared scope, so it is left out here
-    config = small_run(economy, router={"balance_coefficient": 0.0})
+GLOBAL = {"weight": 0.5, "scope": "global_batch"}
+BY_SEQUENCE = {"weight": 0.5, "scope": "sequence"}
+
+
+@pytest.mark.parametrize(
+    ("economy", "losses"),
+    [
+        ("v21", {"switch": GLOBAL, "z": {"weight": 0.1}, "cost": GLOBAL}),
+        ("v18", {"switch": BY_SEQUENCE}),
+        ("off", {"switch": GLOBAL, "cost": BY_SEQUENCE}),
+    ],
+    ids=["v21", "v18", "off"],
+)
+def test_one_times_eight_equals_eight_times_one(economy: str, losses: dict) -> None:
+    """With load counted over sequences or the whole step; per micro-batch, the cut is part of the loss."""
+    config = small_run(economy, router={"losses": losses})
     whole, cut = _alive(config), _alive(config)
     first, second = _steps(config, whole, 8), _steps(config, cut, 1)
     for one, eight in zip(first, second, strict=True):
@@ -128,7 +141,7 @@ def test_a_phase_trains_its_groups_and_settles_when_it_says_so(phase: Phase) -> 
 
 
 def test_padding_changes_no_gradient_and_no_capital() -> None:
-    config = small_run(router={"balance_coefficient": 0.0})
+    config = small_run(router={"losses": {"switch": {"weight": 0.0}}})
     window, results = _window(), []
     for content in (window[:, 9:], torch.zeros_like(window[:, 9:])):
         model = _alive(config)
@@ -223,7 +236,7 @@ def test_alpha_zero_trains_bit_for_bit_like_no_economy_at_all() -> None:
 @pytest.mark.parametrize("credit", ["replacement_audit", "leave_one_out", "midpoint", "gradient", "token_loss"])
 def test_calibrated_settlements_are_the_same_however_the_step_is_cut(credit: str) -> None:
     audits = {"credit": {"kind": credit, "share": 0.5}, "alpha": {"holdout_share": 0.25}}
-    config = small_run("calibrated", router={"balance_coefficient": 0.0}, economy=audits)
+    config = small_run("calibrated", router={"losses": {"switch": {"weight": 0.0}}}, economy=audits)
     markets = []
     for size in (8, 1):
         model = _alive(config)

@@ -36,6 +36,14 @@ def test_a_token_costs_three_forward_passes_by_who_served(tmp_path: Path) -> Non
     assert record["progress/tokens_seen"] == 7 * 64
 
 
+def test_counting_load_ahead_costs_a_forward_pass_without_the_head(tmp_path: Path) -> None:
+    losses = {"switch": {"scope": "global_batch"}}
+    record = _records(small_run("off", router={"losses": losses}, **STEPS), tmp_path)[0]
+    learned = 3 * record["routing/flops_per_token"] * record["routing/tokens"]
+    whole, head = model_cost(LanguageModel(small_run("off"))).flops_per_token(2, 2), 2 * 256 * 32
+    assert record["progress/train_flops"] / learned == pytest.approx(1 + (1 - head / whole) / 3)
+
+
 @pytest.mark.parametrize(("kind", "passes"), [("replacement_audit", 1), ("leave_one_out", 4), ("midpoint", 2)])
 def test_an_audit_costs_the_layers_from_the_audited_one_on_and_the_head(kind: str, passes: int) -> None:
     model = LanguageModel(small_run("calibrated", economy={"credit": {"kind": kind}}))
