@@ -9,9 +9,10 @@ from camoe.config.setting import setting
 
 BIDDING_ROUTERS = ("dual_path", "market_only")
 """Those that an economy's market may bid through."""
-ROUTERS = (*BIDDING_ROUTERS, "topk")
-STATIC = ("token_modulo", "token_hash", "random", "frozen")
+WITHOUT_GATE = ("token_modulo", "token_hash", "random")
+STATIC = (*WITHOUT_GATE, "frozen")
 """Declared static: nothing about their elections is learned, and no loss is on them."""
+ROUTERS = (*BIDDING_ROUTERS, "topk", *STATIC)
 
 
 @dataclass(kw_only=True)
@@ -31,3 +32,8 @@ class RouterConfig:
     def learns(self) -> bool:
         """Whether losses train the router; false: it is declared static."""
         return self.kind not in STATIC
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether elections of training need random numbers."""
+        return self.kind == "random" or (self.kind not in WITHOUT_GATE and self.noise_std > 0)

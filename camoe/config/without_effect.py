@@ -14,6 +14,7 @@ from camoe.config.job import READ_A_RUN, TAKE_A_RUN
 from camoe.config.learned_router import GateConfig, LearnedRouterConfig
 from camoe.config.phase import PhaseConfig
 from camoe.config.restart_cycles import RESTARTS, unfinished_cycle
+from camoe.config.router import WITHOUT_GATE
 from camoe.config.run import RunConfig
 
 
@@ -107,9 +108,19 @@ RULES = (
         "router.top_k is 1: the winner keeps its score",
     ),
     Rule(
+        ("router.losses.*",),
+        lambda run: not run.router.learns,
+        "the router is static",
+    ),
+    Rule(
+        ("router.gate_hidden", "router.gate_activation", "router.noise_std"),
+        lambda run: run.router.kind in WITHOUT_GATE,
+        "the router has no gate",
+    ),
+    Rule(
         ("seeds.router_noise",),  # it draws the calibrated economy's experiments too
-        lambda run: not run.router.noise_std and not isinstance(run.economy, CalibratedConfig),
-        "router.noise_std is 0",
+        lambda run: not run.router.draws_noise and not isinstance(run.economy, CalibratedConfig),
+        "the elections are without noise",
     ),
     Rule(
         ("economy.min_capital_share",),
@@ -208,6 +219,7 @@ def _phases_that_cannot_learn(config: RunConfig) -> list[str]:
         "transformer_experts": not config.experts.transformer_prefix,
         "bridge": not config.experts.transformer_prefix,
         "critic": config.economy.kind == "off",
+        "router_gate": not config.router.learns,
     }
 
     def learns(phase: PhaseConfig) -> bool:

@@ -8,14 +8,22 @@ from typing import Any
 from camoe.config.router import RouterConfig
 from camoe.routing.balancer import Balancer
 from camoe.routing.dual_path import DualPath
+from camoe.routing.frozen import Frozen
 from camoe.routing.market_only import MarketOnly
+from camoe.routing.random import Random
 from camoe.routing.router import Router
+from camoe.routing.token_hash import TokenHash
+from camoe.routing.token_modulo import TokenModulo
 from camoe.routing.topk import TopK
 
 _ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
     "dual_path": DualPath,
     "market_only": MarketOnly,
     "topk": TopK,
+    "token_modulo": TokenModulo,
+    "token_hash": TokenHash,
+    "random": Random,
+    "frozen": Frozen,
 }
 
 

@@ -101,7 +101,7 @@ def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:
     """The groups that the language-model loss trains in this composition."""
     mix = model.config.experts
     optional = {
-        "router_gate": mix.total > 1,
+        "router_gate": mix.total > 1 and model.config.router.learns,
         "rwkv_experts": mix.cheap_learn,
         "transformer_experts": mix.transformer_prefix > 0,
         "bridge": mix.transformer_prefix > 0,

@@ -68,12 +68,22 @@ def _loss_terms_reach_their_groups(model: LanguageModel, batch: Batch) -> Iterat
 
 
 def _gate_learns(model: LanguageModel, batch: Batch) -> Iterator[Check]:
+    if not model.config.router.learns:
+        yield _declared_static(model, batch)
     for bidding in (True, False) if model.market.has_capital else (False,):
         model.market.bidding = bidding
         language_model = _losses(model, batch).terms[0]
         if "router_gate" in language_model.trains:
             norm = _gradient_norms(model, language_model.value)["router_gate"]
             yield _alive(f"language_model -> router_gate, market {'on' if bidding else 'off'}", norm)
+
+
+def _declared_static(model: LanguageModel, batch: Batch) -> Check:
+    """No loss may reach a router that is declared static, or the control would be none."""
+    norm = _gradient_norms(model, _losses(model, batch).total)["router_gate"]
+    if norm:
+        raise DeadMechanismError(f"self-check: router {model.config.router.kind} is declared static, yet it learns")
+    return Check("gradient norm of the router, declared static", norm)
 
 
 def _gradient_norms(model: LanguageModel, loss: Tensor) -> dict[str, float]:

@@ -10,7 +10,8 @@ from compositions import run_config
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS
 from camoe.config.without_effect import RULES, without_effect
 
-TOPK = ["router=topk", "economy=off", "phase.schedule.criticwarm.steps=0"]
+NO_MARKET = ["economy=off", "phase.schedule.criticwarm.steps=0"]
+TOPK = ["router=topk", *NO_MARKET]
 IDLE = [
     (["model.deep_embed_query_dim=64"], ["model.deep_embed_attention=true"]),
     (["experts=4r0t", "model.attention_rotary=true"], ["model.layers=top"]),
@@ -37,6 +38,8 @@ IDLE = [
     ([*TOPK, "router.noise=jitter"], ["router.noise_std=0.1"]),
     ([*TOPK, "router.top_k=1", "router.weights=raw"], ["router.top_k=2"]),
     (["router.noise_std=0", "seeds.router_noise=4"], ["router.noise_std=0.1"]),
+    (["router=frozen", *NO_MARKET, "router.losses.switch.weight=0.1"], ["router=dual_path"]),
+    (["router=random", *NO_MARKET, "router.noise_std=0.1"], ["router=frozen"]),
     (["economy.min_capital_share=0.01"], ["economy.min_capital_share=0.09"]),
     (["economy.min_capital_share=0.3", "economy.base_compute_floor_ratio=0.1"], ["economy.min_capital_share=0.01"]),
     (["economy=off", "phase.schedule.normal.market_bids=true", "phase.schedule.criticwarm.steps=0"], ["economy=v18"]),

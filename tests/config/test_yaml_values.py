@@ -21,7 +21,7 @@ def test_groups_and_options() -> None:
     assert {group: sorted(options(group)) for group in groups()} == {
         "model": ["0.4b", "0.4b_toy", "pilot", "tiny"],
         "experts": ["0r4t", "2r2t", "3r1t", "4r0t", "6r2t", "8r0t", "cdrmix", "moepp", "shared", "swiglu4"],
-        "router": ["dual_path", "market_only", "topk"],
+        "router": ["dual_path", "frozen", "market_only", "random", "token_hash", "token_modulo", "topk"],
         "economy": ["calibrated", "off", "pilot", "v18", "v21"],
         "phase": ["flat", "pilot", "seven", "seven_toy", "tiny", "v18"],
         "data": ["local", "python_stdlib"],
