@@ -26,6 +26,11 @@ class JobConfig:
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)
     top_p: float = setting(0.9, help="nucleus sampling mass", above=0, high=1)
     steps: int = setting(3, help="optimiser steps to profile; 0 only works out size, FLOPs and memory", low=0)
+    nominal_params: float | None = setting(
+        None,
+        help="parameters the profiled model should have, stored or active: shows what experts.hidden gives them",
+        above=0,
+    )
 
     def __post_init__(self) -> None:
         if self.name in READ_A_RUN and self.run is None:

@@ -17,15 +17,18 @@ from camoe.jobs.placement import Placement, model_to_train, place
 from camoe.model.cost import RoomCost, room_costs
 from camoe.model.language_model import LanguageModel
 from camoe.profiling.memory_estimate import MemoryEstimate, estimate_memory
+from camoe.profiling.parameter_growth import parameter_growth
 from camoe.profiling.report import (
     largest_report,
     memory_report,
+    nominal_report,
     plain_text,
     sharding_report,
     size_report,
     time_report,
 )
 from camoe.profiling.sharding_plan import ShardedModel
+from camoe.profiling.sizing import published_hidden
 from camoe.profiling.step_profile import StepProfile, profile_steps
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.shown_path import shown_path
@@ -44,8 +47,8 @@ def run(config: RunConfig, command: CommandRecord) -> None:
         model = LanguageModel(config)
     costs, estimate = room_costs(model), estimate_memory(config, placement.wkv.name)
     if not config.job.steps:
-        sharding = sharding_report(_to_shard(model, estimate))
-        _show(console, size_report(costs), memory_report(estimate, None), largest_report(estimate), sharding)
+        _show(console, size_report(costs), *_nominal(config), memory_report(estimate, None), largest_report(estimate))
+        _show(console, sharding_report(_to_shard(model, estimate)))
         return
     trainer = _trainer(with_absolute_paths(config), command, placement)
     folder = trainer.tracker.folder
@@ -62,10 +65,20 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     print(f"{shown_path(folder.path)}: profile.txt, and trace.json.gz for chrome://tracing or ui.perfetto.dev")
 
 
+def _nominal(config: RunConfig) -> list[RenderableType]:
+    """What would give the nominal size, where the run states one."""
+    nominal = config.job.nominal_params
+    if nominal is None:
+        return []
+    published = published_hidden(round(nominal), config.experts.total, config.model.n_embd)
+    return [nominal_report(nominal, parameter_growth(config), published)]
+
+
 def _to_shard(model: LanguageModel, estimate: MemoryEstimate) -> ShardedModel:
     """What the model's training state consists of; each rank reads micro-batches of its own."""
-    kept = sum(estimate.activations.values()) + max(0, estimate.passing)
-    return ShardedModel.of(model, estimate.optimizer / estimate.gradients, kept)
+    activations = sum(estimate.activations.values()) + estimate.working
+    beside = estimate.optimizer + estimate.weights - estimate.gradients  # moments, and the average of the weights
+    return ShardedModel.of(model, beside / estimate.gradients, activations)
 
 
 def _show(console: Console, *parts: RenderableType) -> None:

@@ -1,8 +1,9 @@
 """How much memory training takes, found without taking it.
 
 One micro-batch goes forward and backward through few blocks of the real model on fake tensors, which have shapes and no
-memory: the first and one more of each kind, which all others of its kind repeat. Three moments can need most:
+memory: the first and one more of each kind, which all others of its kind repeat. Four moments can need most:
 
+    the forward pass   every block's activations are kept, and autocast's copies of all weights are there
     the head           every block's activations are kept, and the logits are there
     the last block     every block's activations are kept, and its own backward pass runs (after recomputing it)
     the first block    its activations are the last ones left, the gradients of all other blocks are there
@@ -44,7 +45,8 @@ class MemoryEstimate:
     """Bytes. activations: kept from the forward pass of one micro-batch for the backward pass, by room.
 
     weights: with their average, where the run keeps one.
-    peak: weights, optimiser, gradients, activations and passing buffers together at the worst moment of a step, which
+    working: beside activations and gradients at the head or in a block's backward pass, whichever needs more. peak:
+    weights, optimiser, gradients, activations and passing buffers together at the worst moment of a step, which
     `moment` names. largest: the largest single buffers. Under an even load. Left out is what torch itself occupies and
     what the allocator keeps between freed pieces: with glibc's, up to half as much again as activations.
     """
@@ -53,14 +55,10 @@ class MemoryEstimate:
     optimizer: int
     gradients: int
     activations: dict[str, int]
+    working: int
     peak: int
     moment: str
     largest: list[Buffer]
-
-    @property
-    def passing(self) -> int:
-        """What the worst moment needs beyond weights, optimiser, gradients and activations; may be negative."""
-        return self.peak - self.weights - self.optimizer - self.gradients - sum(self.activations.values())
 
 
 def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
@@ -68,12 +66,13 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
     layers = RepresentativeLayers.of_run(config)
     run = _Simulation(layers.shallow(config), wkv_backend)
     run.forward_backward()
-    missing_bytes, missing_kept = 0, Counter[str]()
+    missing_bytes, missing_copies, missing_kept = 0, 0, Counter[str]()
     optimizer = _optimizer_bytes(run.config, run.model)
     for kind, times in layers.missing.items():
         example = layers.example(kind)
         missing_bytes += times * _bytes(run.model.blocks[example].parameters())
         optimizer += times * _optimizer_bytes(run.config, run.model, f"blocks.{example}.")
+        missing_copies += times * run.copies[example]
         kept = run.kept[example] - run.kept[example - 1]
         missing_kept.update({name: times * n_bytes for name, n_bytes in kept.items()})
     weights = _bytes(tensors_of(run.model)) + missing_bytes
@@ -82,6 +81,7 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
     activations = {name: run.at_the_head[name] + missing_kept[name] for name in run.at_the_head if name}
     repeated, accumulated = missing_kept.total(), missing_bytes * (config.train.grad_accum > 1)
     moments = {
+        "end of the forward pass": run.kept[-1].total() + sum(run.copies) + missing_copies + repeated + accumulated,
         "head": run.peaks[0] + repeated + accumulated,
         "last block's backward pass": run.peaks[1] + repeated + accumulated,
         "first block's backward pass": max(run.peaks[1:]) + missing_bytes,
@@ -89,15 +89,16 @@ def estimate_memory(config: RunConfig, wkv_backend: str) -> MemoryEstimate:
     moment = max(moments, key=lambda name: moments[name])
     peak = weights + optimizer + moments[moment]
     largest = sorted(run.tracker.largest, key=lambda buffer: -buffer.n_bytes)
-    return MemoryEstimate(weights, optimizer, gradients, activations, peak, moment, largest)
+    return MemoryEstimate(weights, optimizer, gradients, activations, run.working(), peak, moment, largest)
 
 
 class _Simulation:
     """One forward and backward pass over fake tensors.
 
-    kept: [L] bytes alive by room after each block; in no room are earlier gradients. at_the_head: the same after the
-    whole forward pass. peaks: [L + 1] the most bytes alive until the gradient reaches the last block, then in the
-    backward pass of each block.
+    kept: [L] bytes alive by room after each block; in no room are earlier gradients. copies: [L] bytes of the block's
+    weights in autocast's type, alive until the forward pass ends. at_the_head: as kept, after the whole forward pass.
+    peaks: [L + 1] the most bytes alive until the gradient reaches the last block, then in the backward pass of each
+    block.
     """
 
     def __init__(self, config: RunConfig, wkv_backend: str) -> None:
@@ -107,6 +108,7 @@ class _Simulation:
         on_cpu = choose_backend("auto", "cpu").name if wkv_backend == "cuda" else wkv_backend
         self.model.use_wkv_backend(on_cpu, config.kernel.chunk_len)
         self.kept: list[Counter[str]] = []
+        self.copies: list[int] = []
         self.at_the_head = Counter[str]()
         self.peaks: list[int] = []
 
@@ -127,12 +129,20 @@ class _Simulation:
                 losses.total.backward()
                 self.peaks.append(self.tracker.window_peak())
 
+    def working(self) -> int:
+        """The most bytes at the head or in a block's backward pass, beside what is kept until then and gradients."""
+        new_gradients = 0 if self.config.train.grad_accum > 1 else _bytes(self.model.parameters())
+        return max(self.peaks[0], max(self.peaks[1:]) - new_gradients) - self.at_the_head.total()
+
     @contextmanager
     def _watched_blocks(self) -> Iterator[None]:
         """Look after each block's forward pass and when the gradient of its output has arrived."""
 
         def look(_block: nn.Module, _inputs: Any, outputs: tuple[Tensor, ...]) -> None:
             if len(self.kept) < len(self.model.blocks):  # later calls compute again what was not kept
+                before = self.tracker.now
+                torch.clear_autocast_cache()
+                self.copies.append(before - self.tracker.now)
                 self.kept.append(self.tracker.by_room.copy())
                 outputs[0].register_hook(lambda _gradient: self.peaks.append(self.tracker.window_peak()))
 

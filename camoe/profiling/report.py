@@ -14,6 +14,7 @@ from camoe.model.cost import RoomCost
 from camoe.profiling.memory_estimate import MemoryEstimate
 from camoe.profiling.room_times import STEP, RoomTime
 from camoe.profiling.sharding_plan import DEVICES, ShardedModel, ShardingPlan, sharding_plan
+from camoe.profiling.sizing import Fit, Growth
 from camoe.profiling.step_profile import StepProfile
 from camoe.tracking.bars import bar
 from camoe.tracking.short_number import short_number
@@ -88,6 +89,16 @@ def largest_report(estimate: MemoryEstimate, count: int = 4) -> RenderableType:
         where = WORDS.get(buffer.room, buffer.room) or "backward"
         table.add_row(Text("  " + shape), _megabytes(buffer.n_bytes), Text(f"{operation}, {where}", style="grey58"))
     return _section("Largest buffers", "MB", table)
+
+
+def nominal_report(nominal: float, growth: Mapping[str, Growth], published_width: int) -> RenderableType:
+    """The width of experts that gives the nominal size, counted in each way, and what CDRmix's rule would give."""
+    table = Table.grid(padding=(0, 2))
+    for counted, line in growth.items():
+        table.add_row(Text(f"  {counted}"), Text(str(Fit(line, nominal))))
+    sizes = ", ".join(f"{short_number(line.at(published_width))} {counted}" for counted, line in growth.items())
+    table.add_row(Text("  CDRmix's rule"), Text(f"experts.hidden={published_width} gives {sizes}"))
+    return _section("Nominal size", f"{short_number(nominal)} parameters (job.nominal_params)", table)
 
 
 def sharding_report(model: ShardedModel) -> RenderableType:

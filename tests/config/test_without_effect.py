@@ -58,6 +58,7 @@ IDLE = [
     (["tracking=local", "tracking.experiment=mine"], ["tracking=mlflow"]),
     (["job.run=old"], ["job=evaluate"]),
     (["job.steps=2"], ["job=profile"]),
+    (["job.nominal_params=1e9"], ["job=profile"]),
     (["data.text_field=body"], ["data=local", "data.path=x.jsonl"]),
     (["phase.schedule.warm.steps=0", "phase.schedule.warm.critic=2"], ["phase.schedule.warm.steps=1"]),
 ]

@@ -35,6 +35,19 @@ def test_no_steps_need_no_text_and_leave_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_nominal_size_names_the_width_of_experts_that_gives_it(tmp_path: Path) -> None:
+    result = run(tmp_path, "data=local", "data.path=none.txt", "job=profile", "job.steps=0", "job.nominal_params=4e6")
+    assert result.returncode == 0, result.stderr
+    lines = [line.split(maxsplit=1) for line in result.stdout.splitlines() if "experts.hidden=" in line]
+    assert [name for name, *_ in lines] == ["stored", "active", "CDRmix's"]
+
+
+def test_a_nominal_size_without_experts_of_any_width_is_refused(tmp_path: Path) -> None:
+    result = run(tmp_path, "experts=0r4t", "job=profile", "job.steps=0", "job.nominal_params=4e6")
+    assert result.returncode == 2
+    assert result.stderr.startswith("job.nominal_params: no expert of this run has a hidden width")
+
+
 def test_a_resumed_profile_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path, "job=profile", "resume=outputs/old")
     assert result.returncode == 2

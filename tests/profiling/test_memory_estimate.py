@@ -31,6 +31,7 @@ COMPOSITIONS: dict[str, dict[str, Any]] = {
     "recomputed": {"train": {"recompute": "block"}},
     "TimeMix recomputed": {"train": {"recompute": "time_mix"}},
     "bf16": {"train": {"precision": "bf16"}},
+    "bf16, recomputed": {"train": {"precision": "bf16", "recompute": "block"}},
     "one micro-batch": {"train": {"grad_accum": 1}},
     "only RWKV": ONLY_RWKV,
     "only Transformer": {"experts": {"rwkv_ffn": 0, "transformer_prefix": 4}},
