@@ -34,8 +34,11 @@ CASES = {
     "midpoint": ("calibrated", {**MEASURED, "credit": {"kind": "midpoint", "share": 1.0}}),
     "gradient": ("calibrated", {"credit": {"kind": "gradient"}, "congestion": {"kind": "quantile"}}),
     "padded": ("v21", {}),
+    "muon": ("off", {}),
 }
 """Name -> economy and what its settings differ in. In `padded`, sequences have targets that do not count."""
+MORE = {"muon": {"optimizer": {"kind": "muon"}, "averaging": {"kind": "ema", "start": 0.5}}}
+"""Other settings of a case."""
 
 
 def config_of(case: str, micro_batch: int = 2, grad_accum: int = 2) -> RunConfig:
@@ -47,6 +50,7 @@ def config_of(case: str, micro_batch: int = 2, grad_accum: int = 2) -> RunConfig
         router={"losses": {"switch": {"weight": 0.01}}},
         phase={"schedule": {"normal": {"steps": STEPS}}},
         train={"micro_batch": micro_batch, "grad_accum": grad_accum, "eval_sequences": 5},
+        **MORE.get(case, {}),
     )
 
 
