@@ -148,17 +148,18 @@ def _load_maps(found: Comparison, histories: ArmHistories) -> list[Picture]:
             f"Load at the end: {arm}",
             f"{share_map.AT_THE_END} Mean of {len(own)} seeds.",
             lambda own=own, arm=arm: share_map.share_at_the_end(  # type: ignore[misc]
-                own.mean(axis=0), expert_labels(_experts(found, arm, own.shape[2])), limit
+                own.mean(axis=0), expert_labels(experts_of_arm(found.runs, arm, own.shape[2])), limit
             ),
         )
         for arm, own in list(maps.items())[:MOST_MAPS]
     ]
 
 
-def _experts(found: Comparison, arm: str, n_expert: int) -> ExpertsConfig:
+def experts_of_arm(runs: pd.DataFrame, arm: str, n_expert: int) -> ExpertsConfig:
     """The mix of an arm's E experts; all RWKV where its configuration does not say."""
-    own = found.runs[found.runs["arm"] == arm]
-    columns = {kind: f"config.experts.{kind}" for kind in EXPERT_KINDS}
-    known = {kind: own[column].dropna() for kind, column in columns.items() if column in own}
-    counts: dict[str, Any] = {kind: int(values.iloc[0]) for kind, values in known.items() if len(values)}
-    return ExpertsConfig(**(counts or {"rwkv_ffn": n_expert, "transformer_prefix": 0}))
+    own = runs[runs["arm"] == arm]
+    columns = {name: f"config.experts.{name}" for name in ("policy", *EXPERT_KINDS)}
+    known = {name: own[column].dropna() for name, column in columns.items() if column in own}
+    first = {name: values.iloc[0] for name, values in known.items() if len(values)}
+    settings: dict[str, Any] = {name: value if name == "policy" else int(value) for name, value in first.items()}
+    return ExpertsConfig(**(settings or {"rwkv_ffn": n_expert, "transformer_prefix": 0}))

@@ -25,6 +25,7 @@ from camoe.model.parameter_groups import parameter_groups
 from camoe.model.routing_trace import RoutingTrace
 from camoe.training.objectives import Batch
 from camoe.training.self_check import self_check
+from tests.model.no_waiting import NoWaiting
 from tests.small_run import small_run
 
 C, P, RANK = 16, 2, 4
@@ -50,7 +51,7 @@ def by_groups(a: Tensor, b: Tensor, *, offs: Tensor) -> Tensor:
     return out
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _products_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped_products.F, "grouped_mm", by_groups)
 
@@ -58,9 +59,9 @@ def _products_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
 class Layer:
     """A layer's experts in float64 and tokens with their winners."""
 
-    def __init__(self, mix: str, n_token: int, top_k: int) -> None:
+    def __init__(self, mix: str, n_token: int, top_k: int, hidden: int = 12) -> None:
         model = ModelConfig(n_embd=C, n_layer=2, head_size=16, prefix_len=P, low_rank=RANK)
-        config = ExpertsConfig(**MIXES[mix], hidden=12)
+        config = ExpertsConfig(**MIXES[mix], hidden=hidden)
         self.experts = [expert.double() for expert in build_experts(0, model, config, seed=0, name="e")]
         generator = torch.Generator().manual_seed(n_token)
         for parameter in (parameter for expert in self.experts for parameter in expert.parameters()):
@@ -97,10 +98,11 @@ class Layer:
     def gradients(self, out: Tensor) -> list[Tensor]:
         mine = [parameter for expert in self.experts for parameter in expert.parameters()]
         wrt = [self.h, self.previous, self.readout, self.weights, *self.bridge.parameters(), *mine]
-        cotangent = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view_as(out)
+        cotangent = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
         return list(torch.autograd.grad((out * cotangent).sum(), wrt, materialize_grads=True, allow_unused=True))
 
 
+@pytest.mark.usefixtures("_products_in_float64")
 @pytest.mark.parametrize("form", [run_experts, run_experts_grouped])
 @pytest.mark.parametrize("mix", list(MIXES))
 @pytest.mark.parametrize(("n_token", "top_k"), [(1, 2), (23, 1), (23, 4)])
@@ -114,6 +116,7 @@ def test_every_mix_is_the_dense_sum_with_gradients(form: Any, mix: str, n_token:
         torch.testing.assert_close(form(layer.experts, layer.winners, layer.weights, layer.inputs()), dense.detach())
 
 
+@pytest.mark.usefixtures("_products_in_float64")
 @pytest.mark.parametrize("form", [run_experts, run_experts_grouped])
 @pytest.mark.parametrize("mix", ["every kind", "moe++"])
 @pytest.mark.parametrize("idle", [0.4, 0.95, 1.0])
@@ -136,6 +139,7 @@ def test_idle_winners_share_one_row() -> None:
     assert torch.equal(plan.places == serving, layer.winners == len(layer.experts))
 
 
+@pytest.mark.usefixtures("_products_in_float64")
 @pytest.mark.parametrize("form", [run_experts, run_experts_grouped])
 @pytest.mark.parametrize("idle", [0.0, 0.5])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("zero", "copy")])
@@ -152,6 +156,39 @@ def test_a_non_finite_expert_harms_only_its_own_tokens(form: Any, kind: str, idl
     assert torch.equal(out.isnan().any(-1), served)
 
 
+def _single_precision(layer: Layer) -> Layer:
+    for module in (*layer.experts, layer.bridge):
+        module.float()
+    for name in ("h", "previous", "readout", "weights"):
+        setattr(layer, name, getattr(layer, name).detach().float().requires_grad_())
+    return layer
+
+
+@pytest.mark.parametrize("idle", [0.0, 0.5])
+def test_the_grouped_form_of_every_kind_never_waits_for_the_device(idle: float) -> None:
+    layer = _single_precision(Layer("two of every kind", n_token=37, top_k=3))
+    layer.retire(idle)
+    with NoWaiting():
+        layer.gradients(run_experts_grouped(layer.experts, layer.winners, layer.weights, layer.inputs()))
+
+
+def test_bfloat16_rounds_every_kind_in_both_forms_alike() -> None:
+    """Against float32: the grouped form is no farther from it than a few roundings more."""
+    layer = _single_precision(Layer("two of every kind", n_token=37, top_k=3, hidden=16))
+
+    def results(form: Any) -> list[Tensor]:
+        out = form(layer.experts, layer.winners, layer.weights, layer.inputs())
+        assert out.dtype == torch.float32
+        return [out.detach(), *layer.gradients(out)]
+
+    exact = results(run_experts)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = zip(exact, results(run_experts_grouped), results(run_experts), strict=True)
+    for wanted, grouped, segments in rounded:
+        off, off_too = float((grouped - wanted).norm()), float((segments - wanted).norm())
+        assert off <= 2 * off_too + 0.02 * float(wanted.norm()) + 1e-6
+
+
 def _awake(config: RunConfig) -> LanguageModel:
     model = LanguageModel(config)
     torch.manual_seed(0)
@@ -159,6 +196,19 @@ def _awake(config: RunConfig) -> LanguageModel:
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     return model
+
+
+@pytest.mark.parametrize("mix", ["two of every kind", "moe++"])
+@torch.no_grad()
+def test_streaming_equals_the_full_pass(mix: str) -> None:
+    model = _awake(small_run("off", experts={**MIXES[mix], "shared": 1})).eval()
+    tokens = torch.randint(0, 256, (2, 11), generator=torch.Generator().manual_seed(0))
+    whole, _ = model(tokens)
+    pieces, state = [], None
+    for start, end in pairwise((0, 1, 2, 7, 11)):
+        logits, state = model(tokens[:, start:end], state)
+        pieces.append(logits)
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-4, atol=1e-4)
 
 
 def test_a_shared_expert_adds_its_output_and_routes_nothing() -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from camoe.kernels import grouped_products
 from camoe.kernels.grouped_products import RowGroups
@@ -22,23 +20,11 @@ from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from camoe.model.experts.transformer_prefix import TransformerPrefix
 from camoe.model.grouped_dispatch import plan_families, run_experts_grouped
 from camoe.model.language_model import LanguageModel
+from tests.model.no_waiting import NoWaiting
 from tests.small_run import small_run
 
 C, P, RANK = 32, 2, 4
 MIXES = [(3, 1), (2, 2), (4, 0), (0, 3), (1, 3)]
-# Operations that make the host wait for the device, or give a result a size that only the device knows.
-WAITING = {
-    "aten::_local_scalar_dense",
-    "aten::item",
-    "aten::nonzero",
-    "aten::masked_select",
-    "aten::unique_dim",
-    "aten::_unique2",
-    "aten::bincount",
-    "aten::equal",
-    "aten::is_nonzero",
-    "aten::repeat_interleave.Tensor",
-}
 
 
 class Layer:
@@ -212,28 +198,12 @@ def test_rows_of_a_kind_come_first_and_in_the_order_of_experts() -> None:
     assert transformer.tokens[transformer.places][transformer.won].tolist() == [0, 2, 3]
 
 
-class _NoWaiting(TorchDispatchMode):
-    """Refuses operations that wait."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.name()
-        if name in WAITING or _indexed_by_mask(name, args):
-            raise AssertionError(f"{name} makes the host wait")
-        return func(*args, **(kwargs or {}))
-
-
-def _indexed_by_mask(name: str, args: Any) -> bool:
-    if not name.startswith(("aten::index.", "aten::index_put", "aten::_index_put")):
-        return False
-    return any(index is not None and index.dtype == torch.bool for index in args[1])
-
-
 @pytest.mark.parametrize(("n_rwkv", "n_transformer"), MIXES)
 def test_the_host_never_waits(n_rwkv: int, n_transformer: int) -> None:
     layer = Layer(n_rwkv, n_transformer, n_token=37, top_k=2 if n_rwkv + n_transformer > 1 else 1)
-    with _NoWaiting():
+    with NoWaiting():
         _gradients(layer.run(run_experts_grouped), layer.wrt())
-    with _NoWaiting(), pytest.raises(AssertionError, match="makes the host wait"):
+    with NoWaiting(), pytest.raises(AssertionError, match="makes the host wait"):
         layer.run(run_experts)
 
 

@@ -124,6 +124,22 @@ def test_settlement_never_waits_for_the_device(congestion: str, placebo: str) ->
         settle(asked, [record], audit, critics)
 
 
+@pytest.mark.parametrize("congestion", ["proportional", "sign", "pid", "quantile"])
+def test_equal_costs_given_layer_by_layer_change_nothing(congestion: str) -> None:
+    config = CalibratedConfig(congestion=CongestionConfig(kind=congestion, target="inverse_cost"))
+    n_layer, n_expert = WORLD.shape
+    flops = [float(3 + index) for index in range(n_expert)]
+    states = []
+    for costs in (flops, [flops] * n_layer):
+        asked = market_of(config, WORLD, expert_flops=costs, fixed_flops=5.0)
+        record, audit = WORLD.record(asked, torch.Generator().manual_seed(1), 3)
+        settle(asked, [record], audit, critics_of(WORLD))
+        states.append(asked.state)
+    for name, buffer in states[0].named_buffers():
+        if name != "expert_flops":
+            torch.testing.assert_close(dict(states[1].named_buffers())[name], buffer, rtol=1e-12, atol=1e-14)
+
+
 def test_nothing_is_differentiated() -> None:
     asked, critics = market(), critics_of(WORLD)
     record, audit = WORLD.record(asked, torch.Generator(), 3)

@@ -201,12 +201,27 @@ def test_excess_load() -> None:
     assert congestion.excess_load(money(0.0, 0.0), kappa).tolist() == [[0, 0]]
 
 
+def test_layers_with_targets_of_their_own_balance_as_each_alone() -> None:
+    served, weights = torch.rand(2, 3, 4).double().unbind()
+    error = congestion.excess_load(served, weights)
+    bids, price = torch.randn(3, 20, 4).double(), torch.randn(3, 4).double()
+    found = congestion.balancing_price(bids, price, weights, 2)
+    for i in range(3):
+        torch.testing.assert_close(error[i : i + 1], congestion.excess_load(served[i : i + 1], weights[i]))
+        alone = congestion.balancing_price(bids[i : i + 1], price[i : i + 1], weights[i], 2)
+        torch.testing.assert_close(found[i : i + 1], alone)
+
+
 def test_flops_ratio() -> None:
     state = CalibratedState(CalibratedConfig(), 2, 4, 2, [1.0, 1.0, 1.0, 5.0], 12.0)  # even: 12 + 2 x 2 x 2 = 20
     served = torch.tensor([[0.0, 0.0, 10.0, 10.0], [10.0, 10.0, 0.0, 0.0]]).double()
     tokens = torch.tensor(10.0).double()  # 12 + (1 + 5) + (1 + 1)
     assert compute_price.flops_ratio(ComputeConfig(), state, served, tokens).item() == pytest.approx(20 / 20)
     assert compute_price.flops_ratio(ComputeConfig(budget=0.8), state, served, tokens).item() == pytest.approx(1.25)
+    layers = CalibratedState(CalibratedConfig(), 2, 4, 2, [[1.0] * 4, [1.0, 1.0, 1.0, 5.0]], 14.0)  # even: 20 again
+    assert layers.kappa().flatten().tolist() == pytest.approx([2 / 3] * 7 + [10 / 3])
+    served = served.flip(0)  # 14 + (1 + 1) + (1 + 5)
+    assert compute_price.flops_ratio(ComputeConfig(), layers, served, tokens).item() == pytest.approx(22 / 20)
     alike = CalibratedState(CalibratedConfig(), 2, 4, 2, [3.0] * 4, 0.1)
     assert compute_price.flops_ratio(ComputeConfig(), alike, served, tokens).item() == 1  # exactly
 
