@@ -131,6 +131,18 @@ def test_what_a_model_leaves_out_by_design_is_reported(experts: dict, ignored: s
     assert filled | set(summary.left_as_initialised) == dict(model.named_parameters()).keys()
 
 
+def test_shared_experts_are_left_alone_and_a_fresh_one_adds_nothing() -> None:
+    only_rwkv = {"rwkv_ffn": 3, "transformer_prefix": 0}
+    weights = _official(LanguageModel(small_run("off", experts=only_rwkv)))
+    weights = {name: 0.3 * torch.randn(tensor.shape) for name, tensor in weights.items()}
+    plain, shared = (LanguageModel(small_run("off", experts={**only_rwkv, "shared": n})) for n in (0, 1))
+    load_rwkv_weights(plain, weights)
+    summary = load_rwkv_weights(shared, weights)
+    assert sum(".mixture.shared.0." in name for name in summary.left_as_initialised) == 2 * 3
+    prompt = torch.arange(12)[None]
+    assert torch.equal(plain(prompt)[0], shared(prompt)[0])
+
+
 def test_one_winner_of_several_is_scaled_by_its_probability() -> None:
     weights = _official(
         LanguageModel(small_run("off", experts={"rwkv_ffn": 1, "transformer_prefix": 0}, router={"top_k": 1}))
