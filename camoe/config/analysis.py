@@ -13,8 +13,9 @@ MARGIN_UNITS = ("nats_per_token", "metric")
 class AnalysisConfig:
     """The pre-registered plan of a comparison; changes no run.
 
-    A `final/` metric is one evaluation on all of the held-out text. Any other metric counts as the mean of the last
-    `last_evaluations` records that have it, so primary_metric=valid/bpb judges by the last five evaluations.
+    A `final/` or `final_averaged/` metric is one evaluation on all of the held-out text. Any other metric counts as the
+    mean of the last `last_evaluations` records that have it, so primary_metric=valid/bpb judges by the last five
+    evaluations.
 
     The field states what matters in nats per token (0.005), but reports bits per byte. margin_unit=nats_per_token
     converts by the runs' own bytes per token, bits/byte = nats / (ln 2 x bytes per token), and fits the metrics loss
