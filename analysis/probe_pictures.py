@@ -38,14 +38,18 @@ def probe_pictures(run: RunOutline, history: RunHistory) -> list[Picture]:
 
 def _saturation(history: RunHistory, probe: Callable[[], Probe]) -> Figure:
     read = _of_two_readings(probe)
-    chance = routing_dynamics.overlap_of_chance(read.winners.shape[-1], _n_expert(history, read))
+    chance = routing_dynamics.overlap_of_chance(
+        routing_dynamics.winners_per_token(read.winners), _n_expert(history, read)
+    )
     saturation = routing_dynamics.router_saturation(read.winners)
     return settling.saturation_over_time(history.tokens_at(read.steps.tolist()), saturation, chance)
 
 
 def _churn(history: RunHistory, probe: Callable[[], Probe]) -> Figure:
     read = _of_two_readings(probe)
-    chance = 1 - routing_dynamics.overlap_of_chance(read.winners.shape[-1], _n_expert(history, read))
+    chance = 1 - routing_dynamics.overlap_of_chance(
+        routing_dynamics.winners_per_token(read.winners), _n_expert(history, read)
+    )
     churn = routing_dynamics.routing_churn(read.winners)
     return settling.churn_over_time(history.tokens_at(read.steps.tolist()[1:]), churn, chance)
 
@@ -53,8 +57,8 @@ def _churn(history: RunHistory, probe: Callable[[], Probe]) -> Figure:
 def _coactivation(run: RunOutline, history: RunHistory, probe: Callable[[], Probe]) -> Figure:
     read = probe()
     winners = read.winners[-1]
-    k, n_expert = winners.shape[-1], _n_expert(history, read)
-    if k < 2:
+    k, n_expert = routing_dynamics.winners_per_token(winners), _n_expert(history, read)
+    if winners.shape[-1] < 2:
         raise NotRecorded("a token has one winner only")
     together = routing_dynamics.coactivation(winners, n_expert)
     chance = routing_dynamics.coactivation_of_chance(k, n_expert)

@@ -1,7 +1,8 @@
 """Formulas over the winners of a fixed set of tokens: how soon routers settle, and what experts specialise in.
 
 Winners are integers [...,N,K] of N tokens and K winners each in falling order of their bids, so that [..., :1] asks of
-the first winner alone; S evaluations come in the order of training, L are layers, E experts.
+the first winner alone; -1 stands where a token has fewer. S evaluations come in the order of training, L are layers, E
+experts.
 """
 
 from __future__ import annotations
@@ -16,8 +17,15 @@ Floats = NDArray[np.float64]
 
 
 def overlap(one: Integers, other: Integers) -> Floats:
-    """|W and W'| / K of every token, [...,N], whatever the order of its winners."""
-    return np.asarray((one[..., :, None] == other[..., None, :]).any(-1).mean(-1))
+    """|W and W'| over the larger of |W| and |W'|, of every token, [...,N], whatever the order of its winners."""
+    shared = ((one[..., :, None] == other[..., None, :]) & (one >= 0)[..., None]).any(-1).sum(-1)
+    larger = np.maximum((one >= 0).sum(-1), (other >= 0).sum(-1))
+    return np.divide(shared, larger, out=np.ones(shared.shape), where=larger > 0)
+
+
+def winners_per_token(winners: Integers) -> float:
+    """k, the mean number of winners."""
+    return float((winners >= 0).sum(-1).mean())
 
 
 def router_saturation(winners: Integers) -> Floats:
@@ -28,7 +36,7 @@ def router_saturation(winners: Integers) -> Floats:
     return overlap(winners, winners[-1:]).mean(-1)
 
 
-def overlap_of_chance(k: int, n_expert: int) -> float:
+def overlap_of_chance(k: float, n_expert: int) -> float:
     """k/E, the mean overlap of two random sets of winners."""
     return k / n_expert
 
@@ -64,7 +72,7 @@ def coactivation(winners: Integers, n_expert: int) -> Floats:
     return np.divide(together, alone, out=np.full_like(together, np.nan), where=alone > 0)
 
 
-def coactivation_of_chance(k: int, n_expert: int) -> float:
+def coactivation_of_chance(k: float, n_expert: int) -> float:
     """(k-1)/(E-1) off the diagonal: the other winners of a token are drawn from the other experts."""
     return (k - 1) / (n_expert - 1) if n_expert > 1 else 0.0
 
@@ -104,7 +112,8 @@ def transformer_use_by_frequency(
     Source: ReMoE (Wang et al. 2024), figure 7: rare tokens get more.
     """
     parts = np.array_split(np.argsort(occurrences, kind="stable"), groups)
-    use = [(winners[:, part] >= n_cheap).mean((1, 2)) for part in parts]
+    served = np.maximum((winners >= 0).sum(-1), 1e-9)
+    use = [(winners[:, part] >= n_cheap).sum((1, 2)) / served[:, part].sum(1) for part in parts]
     return np.array(use), np.array([np.median(occurrences[part]) for part in parts])
 
 

@@ -38,6 +38,7 @@ class GateConfig(RouterConfig):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.noise == "dropout" and self.noise_std >= 1:
             raise ConfigError(f"router.noise_std: {self.noise_std:g} is no probability of dropout; must be below 1")
 

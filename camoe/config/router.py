@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from camoe.config.balance_loss import LossesConfig
+from camoe.config.capacity import CapacityConfig
+from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
 BIDDING_ROUTERS = ("dual_path", "market_only")
@@ -13,6 +15,9 @@ WITHOUT_GATE = ("token_modulo", "token_hash", "random")
 STATIC = (*WITHOUT_GATE, "frozen")
 """Declared static: nothing about their elections is learned, and no loss is on them."""
 ROUTERS = (*BIDDING_ROUTERS, "topk", *STATIC)
+
+RANKING_ROUTERS = (*BIDDING_ROUTERS, "topk", "loss_free", "quantile")
+"""Those in which experts win by their rank, so that a token has a next choice."""
 
 
 @dataclass(kw_only=True)
@@ -27,6 +32,16 @@ class RouterConfig:
     )
     noise_std: float = setting(0.03, help="Gaussian noise on the adjusted logits, training only", low=0)
     losses: LossesConfig = field(default_factory=LossesConfig, metadata={"help": "auxiliary losses on the gate"})
+    capacity: CapacityConfig = field(
+        default_factory=CapacityConfig, metadata={"help": "limited places at every expert"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.capacity.mode == "reroute" and self.kind not in RANKING_ROUTERS:
+            raise ConfigError(
+                f"router.capacity.mode: reroute needs a next choice, which router.kind {self.kind} does not have; "
+                f"choose drop or observe, or one of router={', '.join(RANKING_ROUTERS)}"
+            )
 
     @property
     def learns(self) -> bool:

@@ -94,6 +94,7 @@ class RunConfig:
                 "choose router=dual_path or economy=v18, v21, pilot"
             )
         self._check_that_markets_bid()
+        self._check_capacity()
         self._check_bid_space()
         self._check_credit()
 
@@ -102,6 +103,14 @@ class RunConfig:
             raise ConfigError(
                 f"router.kind: {self.router.kind} elects without a market, but economy.kind is {self.economy.kind}; "
                 "choose economy=off, or keep economy=calibrated, pilot, v18 or v21 and choose router=dual_path"
+            )
+
+    def _check_capacity(self) -> None:
+        capacity = self.router.capacity
+        if self.economy.kind != "off" and capacity.limits:
+            raise ConfigError(
+                f"router.capacity.mode: {capacity.mode} takes winners away that economy.kind {self.economy.kind} would "
+                "settle as if they had served; choose economy=off or router.capacity.mode=observe"
             )
 
     def _check_enough_experts(self) -> None:

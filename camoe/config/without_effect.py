@@ -84,6 +84,11 @@ RULES = (
         "every layer has attention (model.layers)",
     ),
     Rule(
+        ("router.capacity.factor", "router.capacity.scope", "router.capacity.policy"),
+        lambda run: run.router.capacity.mode == "off",
+        "router.capacity.mode is off",
+    ),
+    Rule(
         ("router.losses.switch.scope",),
         lambda run: not run.router.losses.switch.weight,
         "router.losses.switch.weight is 0",

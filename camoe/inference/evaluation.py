@@ -16,6 +16,7 @@ from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
+from camoe.routing.decision import RoutingDecision
 from camoe.tracking.routing_statistics import RoutingStatistics
 
 PADDING = np.zeros(0, dtype=np.int64)  # the share of a rank for which no windows are left
@@ -25,7 +26,8 @@ PADDING = np.zeros(0, dtype=np.int64)  # the share of a rank for which no window
 class Evaluation:
     """Of the N targets of some windows, in the order of the text.
 
-    nats: sum over all targets. token_nats: [N] float32. winners: [L,N,K] int8, who served them; None where not kept.
+    nats: sum over all targets. token_nats: [N] float32. winners: [L,N,K] int8, who served them, -1 where fewer than
+    K did; None where not kept.
     """
 
     windows: EvaluationWindows
@@ -84,7 +86,7 @@ def evaluate(
     device = model.device
     nats = torch.zeros((), dtype=torch.float64, device=device)
     token_nats = torch.zeros(windows.targets, device=device)
-    winners = _no_winners(model, windows) if keep_winners else None
+    winners: Tensor | None = None
     for group in windows.groups(batch_size)[ranks.index :: ranks.count] or [[PADDING]]:
         state: RecurrentState | None = None
         for rows in group:
@@ -98,8 +100,10 @@ def evaluate(
             numbers = torch.from_numpy(windows.target_numbers(rows)).to(device)
             token_nats[numbers] = loss.flatten()[places]
             routing = trace.decision()
-            if winners is not None:
-                winners[:, numbers] = routing.experts.flatten(1, 2)[:, places].to(winners.dtype)
+            if keep_winners:
+                serving = _serving(routing)
+                winners = _room_for(serving, windows.targets) if winners is None else winners
+                winners[:, numbers] = serving[:, places]
             statistics.add(routing, mask)
     nats, token_nats = ranks.sum([nats, token_nats])
     winners = None if winners is None else ranks.sum([winners])[0]
@@ -113,9 +117,13 @@ def _of_first_rows(state: RecurrentState | None, count: int) -> RecurrentState |
     return None if state is None else state.map(lambda tensor: tensor[:count])
 
 
-def _no_winners(model: LanguageModel, windows: EvaluationWindows) -> Tensor:
-    """Room for [L,N,K]."""
-    config = model.config
-    fits = torch.int8 if config.experts.total <= 128 else torch.int16
-    shape = (config.model.n_layer, windows.targets, config.router.top_k)
-    return torch.zeros(shape, dtype=fits, device=model.device)
+def _serving(routing: RoutingDecision) -> Tensor:
+    """[L,N,K] winners of a batch's N tokens in the smallest type that holds them, -1 where none serves."""
+    fits = torch.int8 if routing.gate_logits.shape[-1] <= 128 else torch.int16
+    experts = routing.experts if routing.active is None else routing.experts.masked_fill(~routing.active, -1)
+    return experts.flatten(1, 2).to(fits)
+
+
+def _room_for(serving: Tensor, targets: int) -> Tensor:
+    """Zeros [L,N,K] for all targets, of the type of one batch's winners."""
+    return serving.new_zeros(serving.shape[0], targets, serving.shape[2])

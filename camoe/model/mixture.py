@@ -69,7 +69,10 @@ class Mixture(nn.Module):
         only the bridge needs.
         """
         opinion = self.critic(h) if self.critic is not None else None
-        decision = self._leave_out_zero_experts(self.router(h, context, opinion))
+        decision = self.router(h, context, opinion)
+        if self.router.capacity is not None and context.terms.training:
+            decision = self.router.capacity.limit(decision)
+        decision = self._leave_out_zero_experts(decision)
         flat_h = h.flatten(0, 1)
         inputs = TokenInputs(flat_h, previous.flatten(0, 1))
         if bridge is not None:

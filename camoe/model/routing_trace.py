@@ -68,15 +68,18 @@ class RoutingTrace:
 
     def active(self) -> Tensor | None:
         """[L,B,T,K] bool, which winners serve; None: all do."""
-        return None if self.layers[0].decision.active is None else self.stacked("active")
+        return self._optional("active")
 
     def decision(self, *, detached: bool = True) -> RoutingDecision:
         """The decisions of all layers as one, with a leading [L]."""
-        names = (entry.name for entry in fields(RoutingDecision) if entry.name != "active")
+        names = (entry.name for entry in fields(RoutingDecision) if entry.name not in ("active", "overflow"))
         parts = {name: self.stacked(name) for name in names}
         if detached:
             parts = {name: part.detach() for name, part in parts.items()}
-        return RoutingDecision(**parts, active=self.active())
+        return RoutingDecision(**parts, active=self.active(), overflow=self._optional("overflow"))
+
+    def _optional(self, name: str) -> Tensor | None:
+        return None if getattr(self.layers[0].decision, name) is None else self.stacked(name)
 
     def stacked_critic(self) -> tuple[Tensor, Tensor]:
         """Difficulty [L,B,T] and affinity [L,B,T,E] of a model whose layers have critics."""

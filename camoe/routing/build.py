@@ -7,6 +7,7 @@ from typing import Any
 
 from camoe.config.router import RouterConfig
 from camoe.routing.balancer import Balancer
+from camoe.routing.capacity import Capacity
 from camoe.routing.dual_path import DualPath
 from camoe.routing.frozen import Frozen
 from camoe.routing.market_only import MarketOnly
@@ -29,7 +30,10 @@ _ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
 
 def build_router(config: RouterConfig, n_embd: int, n_expert: int) -> Router:
     """The router of one layer."""
-    return _ROUTERS[config.kind](config, n_embd, n_expert)
+    router = _ROUTERS[config.kind](config, n_embd, n_expert)
+    if config.capacity.mode != "off":
+        router.capacity = Capacity(config.capacity, config.top_k, n_expert)
+    return router
 
 
 def build_balancer(config: RouterConfig, n_layer: int, n_expert: int) -> Balancer:  # noqa: ARG001

@@ -21,6 +21,7 @@ class RoutingDecision:
     adjusted_logits: [B,T,E] the bids before noise, detached: gate logits, or their scores, plus that part.
     active: [B,T,K] bool, winners that serve; None: all do. The others, kept from serving by a capacity or absent
     where a token has fewer than K winners, have weight 0, run no expert and enter no count.
+    overflow: [B,T,K] bool, winners beyond their expert's capacity; None: nobody counts.
     """
 
     experts: Tensor
@@ -30,3 +31,4 @@ class RoutingDecision:
     selection_bias: Tensor
     adjusted_logits: Tensor
     active: Tensor | None = None
+    overflow: Tensor | None = None

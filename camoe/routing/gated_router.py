@@ -37,7 +37,7 @@ class GatedRouter(Router):
             base = base_of_bids(base, quote.space)
         adjusted = base + bias
         elected_by = adjusted if terms.noise is None else adjusted + noise_std * terms.noise
-        winners, weights, price = self._elected(terms.admitted(elected_by), scores)
+        winners, weights, price = self._elected(self.admitted(elected_by, terms), scores)
         return RoutingDecision(
             experts=winners,
             weights=terms.weighed(weights),

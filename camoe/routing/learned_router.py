@@ -40,7 +40,7 @@ class LearnedRouter(Router):
         adjusted = (self.bids(logits.detach()) + bias).detach()
         electing = adjusted if heard is logits else self.bids(heard.detach()) + bias
         weighed = heard if self.config.noise_target == "selection_and_weights" else logits
-        winners, weights, price = self._elected(terms.admitted(electing), weighed)
+        winners, weights, price = self._elected(self.admitted(electing, terms), weighed)
         return RoutingDecision(
             experts=winners,
             weights=terms.weighed(weights),

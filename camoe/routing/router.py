@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
+from camoe.routing.capacity import Capacity
 from camoe.routing.decision import RoutingDecision
 from camoe.routing.election_terms import NO_EXPERIMENT, LayerTerms
 
@@ -34,6 +35,14 @@ class Router(nn.Module, ABC):
     """Elects and weighs the winners of every token. It never runs an expert."""
 
     top_k: int
+    capacity: Capacity | None = None
+    """Training's limit to the load of an expert; set by `build_router`."""
+
+    def admitted(self, bids: Tensor, terms: LayerTerms) -> Tensor:
+        """Bids [B,T,E] as the terms want them, and full experts below all others where tokens are rerouted."""
+        bids = terms.admitted(bids)
+        reroutes = self.capacity is not None and self.capacity.config.mode == "reroute"
+        return self.capacity.with_room(bids) if reroutes and terms.training else bids  # type: ignore[union-attr]
 
     @abstractmethod
     def forward(self, h: Tensor, context: RoutingContext, opinion: CriticOpinion | None) -> RoutingDecision:

@@ -48,12 +48,12 @@ def expected_maximum(n: int) -> float:
     return float((x * n * density * below ** (n - 1)).sum() * (x[1] - x[0]))
 
 
-def maxvio_of_chance(tokens: float, n_expert: int, k: int) -> float:
+def maxvio_of_chance(tokens: float, n_expert: int, k: float) -> float:
     """MaxVio that counting noise alone gives a uniformly random router: m_E sqrt((1 - k/E) E/(k N) E/(E-1)).
 
     n_e is binomial with share k/E; the last factor is due to the fixed sum of counts. m_E = expected_maximum(E).
     """
-    if n_expert <= k or tokens <= 0:
+    if n_expert == 1 or not 0 < k < n_expert or tokens <= 0:
         return 0.0
     spread = math.sqrt((1 - k / n_expert) * n_expert / (k * tokens) * n_expert / (n_expert - 1))
     return expected_maximum(n_expert) * spread

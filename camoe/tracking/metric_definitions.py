@@ -3,7 +3,7 @@
 A name is `room/metric`. What exists per layer is recorded as its mean over layers under that name, and where stated as
 `room/metric/worst` (the worst layer), `room/metric/by_layer` ([L] numbers) or `room/metric/by_expert` ([L][E] numbers).
 Symbols: N tokens that are real targets in the record's window, L layers, E experts, k winners per token, z gate logits,
-n_e assignments (token, winner) of expert e, f_e = n_e / (N k), p_t = softmax(z_t), C_e capital, M = total_capital.
+n_e tokens that expert e served, f_e = n_e / sum n (= n_e / (N k)), p_t = softmax(z_t), C_e capital, M = total_capital.
 Only `time/` may differ between two runs of the same configuration on the same machine.
 """
 
@@ -67,6 +67,10 @@ ROUTING = [
         ("maxvio_batch", "max_e n_e / mean_e n_e - 1 over the window", "1", "0..E/k-1", HEADLINE),
         ("maxvio_micro", "the same per micro-batch, then averaged", "1", "0..E/k-1", LAYERED),
         ("maxvio_noise_floor", "maxvio_batch expected of a uniformly random router with this N, E, k", "1", "0.."),
+        ("winners_per_token", "sum_e n_e / N, experts that served a token", "experts", "0..E", LAYERED),
+        ("capacity_use", "share of the experts' places that were taken; with a capacity", "1", "0..1", LAYERED),
+        ("drop_rate", "share of assignments beyond capacity, whether or not they were dropped", "1", "0..1", LAYERED),
+        ("token_drop_rate", "share of tokens of which every assignment was beyond capacity", "1", "0..1", LAYERED),
         ("load_imbalance", "max_e n_e / mean_e n_e", "1", "1..E/k", (WORST,)),
         ("minvio", "1 - min_e n_e / mean_e n_e", "1", "0..1", LAYERED),
         ("load_cv", "standard deviation over mean of n_e", "1", "0..sqrt(E/k-1)", LAYERED),

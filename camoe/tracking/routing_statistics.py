@@ -13,7 +13,9 @@ from torch import Tensor
 from camoe.kernels.ranks import Ranks
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
+from camoe.routing.capacity import Capacity
 from camoe.routing.decision import RoutingDecision
+from camoe.routing.router import Router
 from camoe.tracking.distribution import (
     Array,
     coefficient_of_variation,
@@ -25,7 +27,7 @@ from camoe.tracking.distribution import (
 )
 from camoe.tracking.layer_values import over_layers, series_of
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME
-from camoe.tracking.routing_sums import maxvio, micro_batch_sums, tokens_won
+from camoe.tracking.routing_sums import maxvio, micro_batch_sums
 
 DEAD_BELOW = 0.01  # of the mean load
 HELD_OUT = (
@@ -37,7 +39,10 @@ HELD_OUT = (
 def routing_statistics_of(model: LanguageModel) -> RoutingStatistics:
     """Empty statistics that know the model's experts and what they cost."""
     cost = model_cost(model)
-    return RoutingStatistics(model.config.experts.first_prefix, cost.expert_flops, cost.bridge_flops, cost.other_flops)
+    router: Router = model.blocks[0].mixture.router  # type: ignore[union-attr, assignment]
+    return RoutingStatistics(
+        model.config.experts.first_prefix, cost.expert_flops, cost.bridge_flops, cost.other_flops, router.capacity
+    )
 
 
 class RoutingStatistics:
@@ -45,6 +50,7 @@ class RoutingStatistics:
 
     expert_flops: [E] or [L,E] forward FLOPs per token of each expert. bridge_flops: the bridge's part of them, spent
     once for a token even if several Transformer experts won it. other_flops: those of everything else in the model.
+    capacity: what limits the experts' load, if anything does.
     """
 
     def __init__(
@@ -53,10 +59,11 @@ class RoutingStatistics:
         expert_flops: Sequence[float] | Sequence[Sequence[float]],
         bridge_flops: float = 0.0,
         other_flops: float = 0.0,
+        capacity: Capacity | None = None,
     ) -> None:
         self.n_cheap = n_cheap
         self.expert_flops = np.asarray(expert_flops, dtype=np.float64)
-        self.bridge_flops, self.other_flops = bridge_flops, other_flops
+        self.bridge_flops, self.other_flops, self.capacity = bridge_flops, other_flops, capacity
         self.reset()
 
     def reset(self) -> None:
@@ -84,8 +91,11 @@ class RoutingStatistics:
 
     def _measure(self, routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:
         self._winners = routing.experts.shape[-1]
-        bridged = tokens_won(routing.experts, mask, self.n_cheap)
-        return {**micro_batch_sums(routing, mask), "bridged": bridged, "tokens": mask.sum()}
+        sums = {**micro_batch_sums(routing, mask, self.n_cheap), "tokens": mask.sum()}
+        if routing.overflow is not None:
+            assert self.capacity is not None, "who overflowed is known to the capacity alone"
+            sums["places"] = mask.new_full((), self.capacity.in_all(*mask.shape), dtype=torch.float64)
+        return sums
 
     def _take_in(self, sums: Mapping[str, Tensor]) -> None:
         for name, value in {**sums, "maxvio_micro": maxvio(sums["load"])}.items():
@@ -129,16 +139,19 @@ class RoutingStatistics:
         if not tokens:
             return {}, {}
         load, bridged = sums.pop("load"), sums.pop("bridged")
+        served, capacity = load.sum(-1), _capacity_metrics(sums, tokens)
         micro = sums.pop("maxvio_micro") / self._micro_batches
         layered = {
             **_load_metrics(load),
             **self._compute_metrics(load, bridged, tokens),
             **self._router_metrics({name: value / tokens for name, value in sums.items()}, load),
             "routing/maxvio_micro": micro,
+            "routing/winners_per_token": served / tokens,
+            **capacity,
         }
         scalars = {
             "routing/tokens": float(tokens),
-            "routing/maxvio_noise_floor": maxvio_of_chance(tokens, load.shape[-1], self._winners),
+            "routing/maxvio_noise_floor": maxvio_of_chance(tokens, load.shape[-1], float(served.mean()) / tokens),
             "routing/flops_per_token": self.other_flops + float(layered["routing/expert_flops_per_token"].sum()),
         }
         return layered, scalars
@@ -173,6 +186,18 @@ class RoutingStatistics:
         if k > 1:
             named["routing/weight_entropy_normalised"] = mean["weight_entropy"] / math.log(k)
         return named
+
+
+def _capacity_metrics(sums: dict[str, Array], tokens: int) -> dict[str, Array]:
+    """Where a capacity was counted; takes its sums out of the others."""
+    if "places" not in sums:
+        return {}
+    within, beyond, lost = (sums.pop(name) for name in ("within_capacity", "overflow", "lost_tokens"))
+    return {
+        "routing/capacity_use": within / sums.pop("places"),
+        "routing/drop_rate": beyond / np.maximum(within + beyond, 1),
+        "routing/token_drop_rate": lost / tokens,
+    }
 
 
 def _load_metrics(load: Array) -> dict[str, Array]:

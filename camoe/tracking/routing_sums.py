@@ -38,10 +38,12 @@ def deviation(scores: Tensor) -> Tensor:
     return (scores - scores.mean(-1, keepdim=True)).square().mean(-1).sqrt()
 
 
-def one_hot_winners(experts: Tensor, n_expert: int) -> Tensor:
-    """[...,K] winners -> [...,E], 1 where the expert is among them."""
+def one_hot_winners(experts: Tensor, n_expert: int, active: Tensor | None = None) -> Tensor:
+    """[...,K] winners -> [...,E], 1 where the expert is among them; `active` [...,K] says which count."""
     chosen = torch.zeros(*experts.shape[:-1], n_expert, device=experts.device)
-    return chosen.scatter_(-1, experts, 1.0)
+    return (
+        chosen.scatter_(-1, experts, 1.0) if active is None else chosen.scatter_(-1, experts, active.to(chosen.dtype))
+    )
 
 
 def top_k_set(scores: Tensor, k: int) -> Tensor:
@@ -49,14 +51,23 @@ def top_k_set(scores: Tensor, k: int) -> Tensor:
     return one_hot_winners(scores.topk(k, dim=-1).indices, scores.shape[-1])
 
 
-def micro_batch_sums(routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:
+def top_set(scores: Tensor, size: Tensor) -> Tensor:
+    """The same with as many of the largest as `size` [...] says."""
+    order = scores.argsort(dim=-1, descending=True, stable=True)
+    first = torch.arange(scores.shape[-1], device=scores.device) < size[..., None]
+    return one_hot_winners(order, scores.shape[-1], first)
+
+
+def micro_batch_sums(routing: RoutingDecision, mask: Tensor, first_dear: int) -> dict[str, Tensor]:
     """Sums over the real tokens of one micro-batch: [L], or [L,E] where the metric is per expert.
 
-    mask: [B,T] bool, True at real targets.
+    mask: [B,T] bool, True at real targets. first_dear: experts from this index on are Transformer experts.
     """
     gate, weights = routing.gate_logits.float(), routing.weights.float()
     n_expert, k = gate.shape[-1], weights.shape[-1]
-    winners = one_hot_winners(routing.experts, n_expert)
+    served = one_hot_winners(routing.experts, n_expert, routing.active)
+    # with K = E all are named and the active ones were elected; otherwise a capacity took from those elected
+    winners = served if k == n_expert else one_hot_winners(routing.experts, n_expert)
     odds, spread = softmax(gate), deviation(gate)
     per_token = {
         **_gate_values(odds, winners, spread),
@@ -64,9 +75,10 @@ def micro_batch_sums(routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor
         **(_runner_up_values(routing, winners, k, spread) if n_expert > k else {}),
     }
     weight_share = torch.zeros_like(gate).scatter_(-1, routing.experts, weights)
-    load = _masked_sum(winners, mask)
     return {
-        "load": load,
+        "load": _masked_sum(served, mask),
+        "bridged": _masked_sum((served[..., first_dear:].sum(-1, keepdim=True) > 0).float(), mask).squeeze(-1),
+        **_capacity_sums(routing, mask),
         "gate_probability": _masked_sum(odds.probability, mask),
         "weight_share": _masked_sum(weight_share, mask),
         **dict(zip(per_token, _masked_sum(torch.stack(list(per_token.values()), -1), mask).unbind(-1), strict=True)),
@@ -78,9 +90,15 @@ def maxvio(load: Tensor) -> Tensor:
     return load.amax(-1) / load.mean(-1).clamp(min=TINY) - 1
 
 
-def tokens_won(experts: Tensor, mask: Tensor, first: int) -> Tensor:
-    """[L] real tokens that at least one expert with index >= first won, from winners [L,B,T,K]."""
-    return ((experts >= first).any(-1) & mask).sum((1, 2), dtype=torch.float64)
+def _capacity_sums(routing: RoutingDecision, mask: Tensor) -> dict[str, Tensor]:
+    """[L] assignments within a capacity and beyond it, and tokens of which every assignment is beyond."""
+    if routing.overflow is None:
+        return {}
+    beyond = routing.overflow
+    within = ~beyond if routing.active is None else routing.active & ~beyond
+    lost = (beyond.sum(-1) > 0) & (within.sum(-1) == 0)
+    counts = torch.stack((within.sum(-1), beyond.sum(-1), lost), -1).float()
+    return dict(zip(("within_capacity", "overflow", "lost_tokens"), _masked_sum(counts, mask).unbind(-1), strict=True))
 
 
 def _masked_sum(value: Tensor, mask: Tensor) -> Tensor:
@@ -100,7 +118,11 @@ def _gate_values(odds: Softmax, winners: Tensor, spread: Tensor) -> dict[str, Te
 
 def _election_values(routing: RoutingDecision, winners: Tensor, weights: Tensor) -> dict[str, Tensor]:
     adjusted, bias, k = routing.adjusted_logits.float(), routing.selection_bias.float(), weights.shape[-1]
-    gate_alone, without_noise = top_k_set(routing.gate_logits.float(), k), top_k_set(adjusted, k)
+    if routing.active is None or k < winners.shape[-1]:
+        gate_alone, without_noise = top_k_set(routing.gate_logits.float(), k), top_k_set(adjusted, k)
+    else:
+        size = winners.sum(-1)
+        gate_alone, without_noise = top_set(routing.gate_logits.float(), size), top_set(adjusted, size)
     return {
         "adjusted_entropy": softmax(adjusted).entropy,
         "weight_entropy": torch.special.entr(weights / weights.sum(-1, keepdim=True).clamp(min=TINY)).sum(-1),

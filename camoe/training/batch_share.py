@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from camoe.config import ConfigError
+from camoe.config.capacity import CapacityConfig
 from camoe.config.train import TrainConfig
 
 
@@ -35,6 +36,14 @@ class BatchShare:
     def of(cls, train: TrainConfig, rank: int = 0, ranks: int = 1) -> BatchShare:
         """The share of one rank; ConfigError where the step cannot be shared equally."""
         return cls(train.micro_batch, train.grad_accum, rank, ranks)
+
+    def check(self, capacity: CapacityConfig) -> None:
+        """Refuse a capacity that counts a micro-batch of which this rank sees a part."""
+        if self.sharers > 1 and capacity.mode != "off" and capacity.scope == "batch":
+            raise ConfigError(
+                f"router.capacity.scope: batch counts a whole micro-batch, but {self.sharers} processes share each; "
+                f"choose router.capacity.scope=sequence, or a train.grad_accum of which {self.ranks} is a divisor"
+            )
 
     @property
     def groups(self) -> int:

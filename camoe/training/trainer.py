@@ -90,6 +90,7 @@ class Trainer:
         )
         self.schedule = PhaseSchedule(config.phase)
         self.ranks, self.share = ranks, BatchShare.of(config.train, ranks.index, ranks.count)
+        self.share.check(config.router.capacity)
         ranks.divide(self.share.groups, self.share.group)
         self.sequences = config.train.micro_batch * config.train.grad_accum
         self._tokens_per_step = self.sequences * config.train.ctx_len

@@ -31,6 +31,7 @@ IDLE = [
         ["experts=cdrmix", "model.layers=top", "model.attention_ratio=1", "experts.gated_channel_mix=8"],
         ["model.attention_ratio=0.5"],
     ),
+    (["router.capacity.factor=2"], ["router.capacity.mode=observe"]),
     (["router.losses.switch.weight=0", "router.losses.switch.scope=sequence"], ["router.losses.switch.weight=0.1"]),
     (["router.losses.z.kind=mean_square"], ["router.losses.z.weight=0.1"]),
     (["router.losses.cost.scope=sequence"], ["router.losses.cost.weight=0.1"]),

@@ -11,7 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from camoe.config.capacity import CapacityConfig
 from camoe.model.routing_trace import LayerRouting, RoutingTrace
+from camoe.routing.capacity import Capacity
 from camoe.routing.decision import RoutingDecision
 from camoe.tracking.distribution import maxvio_of_chance
 from camoe.tracking.metric_definitions import BY_RECORDED_NAME, undefined_names
@@ -19,7 +21,8 @@ from camoe.tracking.routing_statistics import RoutingStatistics
 
 SIZES = [(1, 2), (1, 5), (2, 3), (2, 8), (3, 3), (1, 1)]  # K, E
 
-FIELDS = [name for name in RoutingDecision.__dataclass_fields__ if name != "active"]
+OF_CAPACITY = {"routing/capacity_use", "routing/drop_rate", "routing/token_drop_rate"}
+FIELDS = [name for name in RoutingDecision.__dataclass_fields__ if name not in ("active", "overflow")]
 
 
 def random_routing(k: int, n_expert: int, seed: int = 0, batch: int = 3, length: int = 7) -> RoutingDecision:
@@ -65,11 +68,16 @@ def literal_layer(windows: list[tuple[RoutingDecision, torch.Tensor]], layer: in
         for b, t in mask.nonzero().tolist():
             place = (layer, b, t)
             token = {name: getattr(routing, name)[place].tolist() for name in FIELDS}
+            active = [True] * len(token["experts"]) if routing.active is None else routing.active[place].tolist()
+            token["served_by"] = [e for e, serves in zip(token["experts"], active, strict=True) if serves]
+            if len(active) == len(load):  # then all are named, and those elected are those who serve
+                token["experts"] = token["served_by"]
+            token["weights"] = [w for w, serves in zip(token["weights"], active, strict=True) if serves]
             tokens.append(token)
-            for e in token["experts"]:
+            for e in token["served_by"]:
                 load[e] += 1
         loads.append(load)
-    return {**literal_load(loads, n_rwkv), **literal_tokens(tokens, n_rwkv)}
+    return {**literal_load(loads, n_rwkv), **literal_tokens(tokens, n_rwkv, windows[0][0].experts.shape[-1])}
 
 
 def literal_load(loads: list[list[float]], n_rwkv: int) -> dict[str, float]:
@@ -91,19 +99,22 @@ def literal_load(loads: list[list[float]], n_rwkv: int) -> dict[str, float]:
     }
 
 
-def literal_tokens(tokens: list[dict], n_rwkv: int) -> dict[str, float]:
-    n_expert, k = len(tokens[0]["gate_logits"]), len(tokens[0]["experts"])
+def literal_tokens(tokens: list[dict], n_rwkv: int, k: int) -> dict[str, float]:
+    n_expert = len(tokens[0]["gate_logits"])
     nats = math.log(n_expert) if n_expert > 1 else 1
     gates = [softmax(token["gate_logits"]) for token in tokens]
     marginal = [fmean(column) for column in zip(*gates, strict=True)]
-    weights = [[w / sum(token["weights"]) for w in token["weights"]] for token in tokens]
-    served = [sum(e in token["experts"] for token in tokens) / (len(tokens) * k) for e in range(n_expert)]
+    weights = [[w / max(sum(token["weights"]), 1e-12) for w in token["weights"]] for token in tokens]
+    size = [len(token["experts"]) for token in tokens]
+    total = sum(len(token["served_by"]) for token in tokens)
+    served = [sum(e in token["served_by"] for token in tokens) / total for e in range(n_expert)]
     log_z = [math.log(sum(math.exp(z) for z in token["gate_logits"])) for token in tokens]
     token_entropy = fmean([entropy(gate) for gate in gates]) / nats
     marginal_entropy = entropy(marginal) / nats if n_expert > 1 else 1
-    dear = sum(w for token in tokens for w, e in zip(token["weights"], token["experts"], strict=True) if e >= n_rwkv)
+    dear = sum(w for token in tokens for w, e in zip(token["weights"], token["served_by"], strict=True) if e >= n_rwkv)
     adjusted = fmean([entropy(softmax(token["adjusted_logits"])) for token in tokens])
     expected = {
+        "routing/winners_per_token": total / len(tokens),
         "routing/balance_raw": n_expert * sum(f * p for f, p in zip(served, marginal, strict=True)),
         "routing/router_z": fmean(log_z),
         "routing/z_raw": fmean([z * z for z in log_z]),
@@ -119,13 +130,13 @@ def literal_tokens(tokens: list[dict], n_rwkv: int) -> dict[str, float]:
         "routing/weight_entropy": fmean([entropy(weight) for weight in weights]),
         "routing/trans_weight_share": dear / sum(sum(token["weights"]) for token in tokens),
         "routing/noise_flip_rate": fmean(
-            [top_k(token["adjusted_logits"], k) != set(token["experts"]) for token in tokens]
+            [top_k(token["adjusted_logits"], n) != set(token["experts"]) for token, n in zip(tokens, size, strict=True)]
         ),
         "market/market_flip_rate": fmean(
             [
-                top_k(token["gate_logits"], k)
-                != top_k([z + b for z, b in zip(token["gate_logits"], token["selection_bias"], strict=True)], k)
-                for token in tokens
+                top_k(token["gate_logits"], n)
+                != top_k([z + b for z, b in zip(token["gate_logits"], token["selection_bias"], strict=True)], n)
+                for token, n in zip(tokens, size, strict=True)
             ]
         ),
         "market/bias_std": fmean([deviation(token["selection_bias"]) for token in tokens]),
@@ -143,10 +154,19 @@ def literal_tokens(tokens: list[dict], n_rwkv: int) -> dict[str, float]:
     return expected
 
 
+def partly(routing: RoutingDecision, seed: int) -> RoutingDecision:
+    """The same with some winners that do not serve, and at some tokens none."""
+    active = torch.rand(routing.experts.shape, generator=torch.Generator().manual_seed(seed)) < 0.6
+    return replace(routing, active=active, weights=routing.weights * active)
+
+
+@pytest.mark.parametrize("all_serve", [True, False])
 @pytest.mark.parametrize(("k", "n_expert"), SIZES)
-def test_every_layer_metric_agrees_with_its_literal_formula(k: int, n_expert: int) -> None:
+def test_every_layer_metric_agrees_with_its_literal_formula(k: int, n_expert: int, all_serve: bool) -> None:
     n_rwkv = n_expert - n_expert // 2
     windows = [(random_routing(k, n_expert, seed), random_mask(seed)) for seed in (1, 2)]
+    if not all_serve:
+        windows = [(partly(routing, seed), mask) for seed, (routing, mask) in enumerate(windows)]
     statistics = RoutingStatistics(n_rwkv, [10.0] * n_expert)
     for routing, mask in windows:
         statistics.add(routing, mask)
@@ -174,7 +194,39 @@ def test_nothing_is_left_without_a_literal_formula_or_a_definition() -> None:
     }
     assert {BY_RECORDED_NAME[name].name for name in recorded} == literal | elsewhere
     of_room = {row.name for row in BY_RECORDED_NAME.values() if row.name.startswith("routing/")}
-    assert of_room <= literal | elsewhere
+    assert of_room <= literal | elsewhere | OF_CAPACITY
+
+
+@pytest.mark.parametrize("mode", ["observe", "drop"])
+def test_capacity_metrics_agree_with_their_literal_formulas(mode: str) -> None:
+    capacity = Capacity(CapacityConfig(mode=mode, factor=0.75), 2, 4)
+    routing, mask = random_routing(2, 4), random_mask(0)
+    layers = [RoutingDecision(**{name: getattr(routing, name)[layer] for name in FIELDS}) for layer in range(2)]
+    limited, trace = [capacity.limit(layer) for layer in layers], RoutingTrace()
+    trace.layers.extend(LayerRouting(layer, None) for layer in limited)
+    statistics = RoutingStatistics(3, [1.0] * 4, capacity=capacity)
+    statistics.add(trace.decision(), mask)
+    series = statistics.series()
+    assert undefined_names(series) == []
+    for layer, decision in enumerate(limited):
+        beyond = [decision.overflow[b, t].tolist() for b, t in mask.nonzero().tolist()]  # type: ignore[index]
+        wanted, lost = 2 * len(beyond), sum(map(sum, beyond))
+        assert series["routing/drop_rate/by_layer"][layer] == pytest.approx(lost / wanted)
+        assert series["routing/token_drop_rate/by_layer"][layer] == pytest.approx(sum(map(all, beyond)) / len(beyond))
+        assert series["routing/capacity_use/by_layer"][layer] == pytest.approx((wanted - lost) / (3 * 4 * 3))
+        served = wanted - lost if mode == "drop" else wanted
+        assert series["routing/winners_per_token/by_layer"][layer] == pytest.approx(served / len(beyond))
+    assert sum(series["routing/drop_rate/by_layer"]) > 0
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_nobody_serving_is_no_nan(k: int) -> None:
+    routing = replace(random_routing(k, 4), price=torch.zeros(2, 3, 7))
+    nobody = torch.zeros_like(routing.experts, dtype=torch.bool)
+    statistics = RoutingStatistics(3, [1.0] * 4)
+    statistics.add(replace(routing, active=nobody, weights=routing.weights * nobody), random_mask(0))
+    assert all(math.isfinite(value) for value in statistics.metrics().values())
+    assert statistics.metrics()["routing/winners_per_token"] == 0
 
 
 def test_padding_changes_nothing_whatever_it_holds() -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camoe.config import ConfigError
+from camoe.config.capacity import CapacityConfig
 from camoe.training.batch_share import BatchShare
 
 
@@ -32,3 +33,14 @@ def test_whole_micro_batches_where_ranks_divide_them() -> None:
     assert BatchShare(2, 6, rank=1, ranks=3).parts == [slice(4, 6), slice(6, 8)]
     assert BatchShare(4, 1, rank=1, ranks=2).parts == [slice(2, 4)]
     assert BatchShare(3, 2).parts == [slice(0, 3), slice(3, 6)]
+
+
+def test_a_capacity_of_shared_micro_batches_is_refused() -> None:
+    whole = CapacityConfig(mode="drop", scope="batch")
+    with pytest.raises(
+        ConfigError, match=r"router\.capacity\.scope: batch counts a whole micro-batch, but 2 processes"
+    ):
+        BatchShare(4, 1, 0, 2).check(whole)
+    BatchShare(4, 2, 0, 2).check(whole)
+    BatchShare(4, 1, 0, 2).check(CapacityConfig(mode="drop", scope="sequence"))
+    BatchShare(4, 1, 0, 2).check(CapacityConfig(scope="batch"))
