@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from camoe.config.export import ExportFormat
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-JOBS = ("train", "evaluate", "generate", "profile", "status", "sync_tracking")
-READ_A_RUN = ("evaluate", "generate")  # and cannot do without one
+JOBS = ("train", "evaluate", "generate", "export", "profile", "status", "sync_tracking")
+READ_A_RUN = ("evaluate", "generate", "export")  # and cannot do without one
 TAKE_A_RUN = (*READ_A_RUN, "sync_tracking")
 
 
@@ -16,15 +17,19 @@ TAKE_A_RUN = (*READ_A_RUN, "sync_tracking")
 class JobConfig:
     """The job, and what the jobs that read a finished run need to know."""
 
-    name: str = setting("train", help="train, evaluate, generate, profile, status or sync_tracking", options=JOBS)
-    run: str | None = setting(None, help="run folder to read (evaluate, generate, sync_tracking)")
+    name: str = setting("train", help=f"{', '.join(JOBS[:-1])} or {JOBS[-1]}", options=JOBS)
+    run: str | None = setting(None, help="run folder to read; evaluate and generate take a file of job=export as well")
     weights: str = setting(
-        "raw", help="weights to read (evaluate, generate): as trained, or their average", options=("raw", "averaged")
+        "raw", help="weights to read from a run folder: as trained, or their average", options=("raw", "averaged")
     )
     prompt: str = setting("def ", help="text that the sampled continuation starts from")
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)
     top_p: float = setting(0.9, help="nucleus sampling mass", above=0, high=1)
+    format: ExportFormat = field(default_factory=ExportFormat, metadata={"help": "how export stores each class"})
+    zstd_level: int = setting(22, help="how hard the exported file is compressed", low=1, high=22)
+    max_bytes: int | None = setting(None, help="largest exported file allowed; null: any", low=1)
+    output: str | None = setting(None, help="file to export to; null is export.camoe in the run folder")
     steps: int = setting(3, help="optimiser steps to profile; 0 only works out size, FLOPs and memory", low=0)
     nominal_params: float | None = setting(
         None,

@@ -181,6 +181,11 @@ RULES = (
     Rule(("evaluation.stride",), lambda run: run.evaluation.mode != "sliding", "evaluation.mode is not sliding"),
     Rule(("job.weights",), lambda run: run.job.name not in READ_A_RUN, "the job reads no weights"),
     Rule(("job.steps", "job.nominal_params"), lambda run: run.job.name != "profile", "job.name is not profile"),
+    Rule(
+        ("job.format.*", "job.zstd_level", "job.max_bytes", "job.output"),
+        lambda run: run.job.name != "export",
+        "job.name is not export",
+    ),
     Rule(("data.path", "data.text_field"), lambda run: run.data.source == "python_stdlib", "data.source is not local"),
     *_rules_of_mechanisms(),
 )

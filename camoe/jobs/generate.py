@@ -1,4 +1,4 @@
-"""Continue a prompt with a run's newest model."""
+"""Continue a prompt with a run's newest model, or an exported one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from camoe.jobs.trained_run import open_trained_run
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
-    """Print job.prompt and its continuation, and keep them in the run folder's samples."""
+    """Print job.prompt and its continuation, and keep them in samples/ of the run folder, or beside the file."""
     trained = open_trained_run(config, command)
-    text = config.job.prompt + sample(trained.model, trained.corpus.tokenizer, config.job, config.seed)
-    trained.folder.samples.mkdir(exist_ok=True)
-    averaged = "_averaged" if config.job.weights == "averaged" else ""
-    (trained.folder.samples / f"step_{trained.step:08d}{averaged}.txt").write_text(text, encoding="utf-8")
+    text = config.job.prompt + sample(trained.model, trained.origin.tokenizer, config.job, config.seed)
+    averaged = "_averaged" if trained.origin.weights == "averaged" else ""
+    trained.result(f"samples/step_{trained.origin.step:08d}{averaged}.txt").write_text(text, encoding="utf-8")
     print(text)

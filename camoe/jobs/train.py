@@ -80,7 +80,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     held_out = evaluation_windows(corpus, config.train.ctx_len, config.evaluation)
     model = model_to_train(config, placement)
     if folder is not None:
-        refuse_other_text(folder, corpus)
+        refuse_other_text(folder.fact("data"), corpus, folder.path)
     elif ranks.is_first:
         folder = new_run_folder(config, command, corpus, model, placement, ranks.count)
     folder = RunFolder(Path(ranks.tell(str(folder.path) if folder is not None else None)))

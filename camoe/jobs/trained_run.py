@@ -1,8 +1,10 @@
-"""A run folder opened for reading: its configuration, its text and its newest model."""
+"""A run folder or an exported file opened for reading: its configuration, its text and its newest model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from camoe.config import ConfigError, RunConfig
@@ -11,26 +13,40 @@ from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings
 from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
+from camoe.inference.export.exported_model import ModelWithOrigin, Origin, read_export
 from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.jobs.placement import Placement, place
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.run_folder import RunFolder
 from camoe.training.checkpoint import CheckpointStore
 
-OWN_SETTINGS = {"evaluate": ("job", "kernel", "evaluation"), "generate": ("job", "kernel", "seed")}
+_OF_AN_EVALUATION = ("job", "kernel", "evaluation")
+OWN_SETTINGS = {"evaluate": _OF_AN_EVALUATION, "export": _OF_AN_EVALUATION, "generate": ("job", "kernel", "seed")}
 ATTEMPTS = 3  # each loses only to a trainer that wrote another checkpoint meanwhile
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a finished or interrupted run left, ready to be asked; `step` optimiser steps are done."""
+    """What a finished or interrupted run left, in its folder or in an exported file, ready to be asked."""
 
-    folder: RunFolder
+    source: Path
     config: RunConfig
-    corpus: Corpus
-    step: int
+    origin: Origin
     model: LanguageModel
     placement: Placement
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text that it was trained on; ConfigError where its settings give other text now."""
+        corpus = prepare(self.config.data, self.config.tokenizer)
+        refuse_other_text(self.origin.text, corpus, self.source)
+        return corpus
+
+    def result(self, name: str) -> Path:
+        """Where to keep what a job finds: in the run folder, or beside the exported file."""
+        path = self.source / name if self.source.is_dir() else Path(f"{self.source}.{name}")
+        path.parent.mkdir(exist_ok=True)
+        return path
 
 
 @dataclass(frozen=True)
@@ -43,32 +59,48 @@ class SavedModel:
 
 
 def open_trained_run(config: RunConfig, command: CommandRecord) -> TrainedRun:
-    """The run that `job.run` names, on the device of the present `kernel` group.
+    """The run folder or exported file that `job.run` names, on the device of the present `kernel` group.
 
-    The market takes part in elections as it did when the checkpoint was written. Refuses settings that come from the
+    The market takes part in elections as it did when the weights were saved. Refuses settings that come from the
     run's own configuration.
     """
     if config.job.run is None:
         raise ConfigError(f"job.run: job {config.job.name} needs a run folder, e.g. job.run=outputs/<date>/<run>")
     refuse_foreign(command.overrides, OWN_SETTINGS[config.job.name], f"job.run: {config.job.run} is read with")
-    folder = RunFolder.open(config.job.run)
+    source = Path(config.job.run)
+    weights = config.job.weights
+    saved = _exported_to(source, weights) if source.is_file() else _left_in(RunFolder.open(source), weights)
+    placement = place(config.kernel, saved.config, one_token=config.job.name == "generate")
+    model = saved.model().to(placement.device)
+    placement.apply(model, config.kernel)
+    return TrainedRun(source.resolve(), saved.config, saved.origin, model, placement)
+
+
+def _exported_to(file: Path, weights: str) -> ModelWithOrigin:
+    """The weights that a file holds; ConfigError when the average is asked of one that holds no average."""
+    saved = read_export(file)
+    if weights == "averaged" != saved.origin.weights:
+        raise ConfigError(
+            f"job.weights: {file} holds {saved.origin.weights} weights; export the run with averaged ones"
+        )
+    return saved
+
+
+def _left_in(folder: RunFolder, weights: str) -> ModelWithOrigin:
+    """The model of a run's newest checkpoint, with the weights that were asked for."""
     run = saved_run(folder.config(), str(folder.config_file))
-    saved = newest_model(CheckpointStore(folder.checkpoints), config.job.weights)
+    saved = newest_model(CheckpointStore(folder.checkpoints), weights)
     if saved.settings != result_settings(run):
         raise ConfigError(f"{folder.config_file}: not the configuration that the run's checkpoint was made with")
-    placement = place(config.kernel, run, one_token=config.job.name == "generate")
     corpus = prepare(run.data, run.tokenizer)
-    refuse_other_text(folder, corpus)
-    model = LanguageModel(run).to(placement.device)
-    placement.apply(model, config.kernel)
-    model.load_state_dict(saved.state)
-    return TrainedRun(folder, run, corpus, saved.step, model, placement)
+    refuse_other_text(folder.fact("data"), corpus, folder.path)
+    return ModelWithOrigin(run, Origin(saved.step, weights, corpus.fingerprint, corpus.tokenizer), saved.state)
 
 
-def refuse_other_text(folder: RunFolder, corpus: Corpus) -> None:
-    """ConfigError when the run's text or tokenizer has changed since it was trained."""
-    if folder.fact("data") != corpus.fingerprint:
-        raise ConfigError(f"{folder.path}: trained on other text than its data and tokenizer settings give now")
+def refuse_other_text(fingerprint: str, corpus: Corpus, where: Path) -> None:
+    """ConfigError when a run's text or tokenizer has changed since it was trained."""
+    if fingerprint != corpus.fingerprint:
+        raise ConfigError(f"{where}: trained on other text than its data and tokenizer settings give now")
 
 
 def newest_model(store: CheckpointStore, weights: str = "raw") -> SavedModel:

@@ -46,6 +46,7 @@ REFUSED_PAIRS = {
 NEEDED = {
     "data=local": ["data.path=text.txt"],
     "job=evaluate": ["job.run=r"],
+    "job=export": ["job.run=r"],
     "job=generate": ["job.run=r"],
     "job=status": ["sweep=s"],
 }

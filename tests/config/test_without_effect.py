@@ -58,6 +58,7 @@ IDLE = [
     (["kernel.device=cpu", "kernel.fast_math=true"], ["kernel.device=cuda"]),
     (["tracking=local", "tracking.experiment=mine"], ["tracking=mlflow"]),
     (["job.run=old"], ["job=evaluate"]),
+    (["job.zstd_level=3", "job.format.experts=int4"], ["job=export", "job.run=old"]),
     (["job.steps=2"], ["job=profile"]),
     (["job.nominal_params=1e9"], ["job=profile"]),
     (["data.text_field=body"], ["data=local", "data.path=x.jsonl"]),

@@ -1,0 +1,1 @@
+"""A trained model in few bytes: quantised, packed, compressed, and read back."""

@@ -1,0 +1,66 @@
+"""Write a run's newest weights in few bits to one small file, read it back, and score both."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from camoe.config import ConfigError, RunConfig
+from camoe.config.command_record import CommandRecord
+from camoe.config.job import JobConfig
+from camoe.inference.evaluation import Evaluation
+from camoe.inference.export.exported_model import load_export, pack_model
+from camoe.inference.export.size_report import class_sizes, refuse_too_large, size_table
+from camoe.jobs.evaluate import score, scoring
+from camoe.jobs.trained_run import TrainedRun, open_trained_run
+from camoe.tracking.atomic_file import write_bytes, write_json
+from camoe.tracking.shown_path import shown_path
+
+
+def run(config: RunConfig, command: CommandRecord) -> None:
+    """Print sizes by class and bits per byte of both models; the file's report lies beside it as FILE.json.
+
+    A file larger than job.max_bytes is a ConfigError, and nothing is written.
+    """
+    job = config.job
+    trained = open_trained_run(config, command)
+    file = _place(job, trained)
+    packed = pack_model(trained.model, trained.origin, job.format, job.zstd_level)
+    sizes = class_sizes(packed)
+    if job.max_bytes is not None:
+        refuse_too_large(sizes, job.max_bytes)
+    write_bytes(file, packed.container.content)
+    Console().print(size_table(sizes))
+    exported = load_export(file).to(trained.placement.device)
+    trained.placement.apply(exported, config.kernel)
+    own = scoring(config, command, trained.config)
+    raw, again = (score(trained, own, model) for model in (trained.model, exported))
+    classes = {name: asdict(size) for name, size in sizes.items()}
+    write_json(Path(f"{file}.json"), {"bytes": file.stat().st_size, "classes": classes, **_scores(raw, again)})
+    change = again.bits_per_byte - raw.bits_per_byte
+    print(
+        f"{raw.bits_per_byte:.4f} bits per byte as trained, {again.bits_per_byte:.4f} as exported ({change:+.5f}), "
+        f"over {raw.text_bytes:,} bytes of held-out text, {own.in_words(trained.config.train.ctx_len)}\n"
+        f"{file.stat().st_size:,} bytes in {shown_path(file)}"
+    )
+
+
+def _place(job: JobConfig, trained: TrainedRun) -> Path:
+    """Where the file will lie; ConfigError before any work where it cannot."""
+    if trained.source.is_file():
+        raise ConfigError(f"job.run: {trained.source} is exported already; give the run folder that it came from")
+    file = Path(job.output) if job.output else trained.result("export.camoe")
+    if not file.parent.is_dir() or file.is_dir():
+        raise ConfigError(f"job.output: {file} is no file in a folder that exists")
+    return file
+
+
+def _scores(raw: Evaluation, exported: Evaluation) -> dict[str, Any]:
+    return {
+        "bits_per_byte": {"raw": raw.bits_per_byte, "exported": exported.bits_per_byte},
+        "change": exported.bits_per_byte - raw.bits_per_byte,
+        "text_bytes": raw.text_bytes,
+    }
