@@ -40,6 +40,11 @@ class ModelConfig:
     )
     attention_period: int = setting(4, help="spacing p of layers=interleave and hybrid: p-1, 2p-1, ...", low=1)
     attention_indices: list[int] | None = setting(None, help="0-based attention layers of layers=explicit")
+    attention_kv_heads: int | None = setting(
+        None,
+        help="heads of keys and values in attention layers, each shared by several of queries; null: as many",
+        low=1,
+    )
     attention_rotary: bool = setting(False, help="rotary positions in the attention layers (CDRmix has none)")
 
     def __post_init__(self) -> None:
@@ -49,6 +54,13 @@ class ModelConfig:
             raise ConfigError(
                 f"model.n_embd: {self.n_embd} is not a multiple of model.head_size {self.head_size}; "
                 f"nearest is {max(1, round(self.n_embd / self.head_size)) * self.head_size}"
+            )
+        n_head = self.n_embd // self.head_size
+        if self.attention_kv_heads is not None and n_head % self.attention_kv_heads:
+            fitting = [number for number in range(1, n_head + 1) if n_head % number == 0]
+            raise ConfigError(
+                f"model.attention_kv_heads: {self.attention_kv_heads} does not divide the {n_head} heads of queries "
+                f"(model.n_embd / model.head_size); must be one of {', '.join(map(str, fitting))}"
             )
         self.attention_layers  # noqa: B018 (refuses a schedule that cannot be met)
 

@@ -45,7 +45,7 @@ RULES = (
         "model.deep_embed_attention is false",
     ),
     Rule(
-        ("model.attention_rotary",),
+        ("model.attention_rotary", "model.attention_kv_heads"),
         lambda run: not run.model.attention_layers,
         "no layer of model.layers has attention",
     ),

@@ -32,7 +32,12 @@ class Block(nn.Module):
         self.attention: CausalAttention | None = None
         if layer_id in model.attention_layers:
             with seeded(seed, f"blocks.{layer_id}.attention"):
-                self.attention = CausalAttention(model.n_embd, model.head_size, rotary=model.attention_rotary)
+                self.attention = CausalAttention(
+                    model.n_embd,
+                    model.head_size,
+                    rotary=model.attention_rotary,
+                    n_kv_head=model.attention_kv_heads,
+                )
         else:
             with seeded(seed, f"blocks.{layer_id}.att"):
                 first = model.rwkv_layers[0]

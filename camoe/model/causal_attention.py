@@ -20,14 +20,18 @@ from camoe.model.rotary import rotated
 class CausalAttention(nn.Module):
     """[q k v] = x W_qkv, in heads of N channels; out = softmax(q k^T / sqrt(N)) v W_o over the tokens so far.
 
-    rotary: q and k are turned by their positions (see `rotated`); without it only other layers tell positions apart.
+    n_kv_head: heads of keys and values, each shared by n_head // n_kv_head neighbouring heads of queries (Ainslie et
+    al., "GQA", 2023); None: as many as of queries. rotary: q and k are turned by their positions (see `rotated`);
+    without it only other layers tell positions apart.
     Initialisation as in TimeMix: W_qkv uniform(+-0.5/sqrt C), W_o zero, so a fresh layer adds nothing.
     """
 
-    def __init__(self, n_embd: int, head_size: int, *, rotary: bool) -> None:
+    def __init__(self, n_embd: int, head_size: int, *, rotary: bool, n_kv_head: int | None = None) -> None:
         super().__init__()
         self.head_size, self.rotary = head_size, rotary
-        self.qkv = Linear(n_embd, 3 * n_embd, bias=False)
+        self.n_head = n_embd // head_size
+        self.n_kv_head = self.n_head if n_kv_head is None else n_kv_head
+        self.qkv = Linear(n_embd, n_embd + 2 * self.n_kv_head * head_size, bias=False)
         self.output = Linear(n_embd, n_embd, bias=False)
         self.reset_parameters()
 
@@ -40,13 +44,19 @@ class CausalAttention(nn.Module):
     def forward(self, x: Tensor, position: Tensor, cache: KeyValueCache | None = None) -> tuple[Tensor, KeyValueCache]:
         """Attended values [B,T,C] for normalised inputs x [B,T,C] at position [B,T], and the cache grown by them."""
         before = 0 if cache is None else cache.length
-        q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_size)).permute(2, 0, 3, 1, 4).unbind()
+        heads = self.qkv(x).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+        q, k, v = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
         if self.rotary:
             q, k = rotated(q, position), rotated(k, position)
         cache = KeyValueCache.extended(cache, k, v)
         mask = _may_see(x.shape[1], before, x.device)
         y = functional.scaled_dot_product_attention(
-            q, cache.keys, cache.values, attn_mask=mask, is_causal=not before and mask is None
+            q,
+            cache.keys,
+            cache.values,
+            attn_mask=mask,
+            is_causal=not before and mask is None,
+            enable_gqa=self.n_kv_head < self.n_head,
         )
         return self.output(y.transpose(1, 2).flatten(2)), cache
 

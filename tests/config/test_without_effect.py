@@ -15,6 +15,7 @@ TOPK = ["router=topk", *NO_MARKET]
 IDLE = [
     (["model.deep_embed_query_dim=64"], ["model.deep_embed_attention=true"]),
     (["experts=4r0t", "model.attention_rotary=true"], ["model.layers=top"]),
+    (["experts=4r0t", "model.attention_kv_heads=2"], ["model.layers=top"]),
     (["experts=4r0t", "model.attention_ratio=0.5"], ["model.layers=top"]),
     (
         ["experts=4r0t", "model.layers=top", "model.attention_period=2"],

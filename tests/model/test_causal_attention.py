@@ -65,6 +65,31 @@ def attention_reference(attention: CausalAttention, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("n_kv_head", [1, 3])
+def test_shared_heads_are_heads_with_equal_weights(rotary: bool, n_kv_head: int) -> None:
+    """In values, in gradients, and when a cache goes on."""
+    width, n_head, x = 4, 6, inputs(2, 7).requires_grad_()
+    shared = CausalAttention(C, width, rotary=rotary, n_kv_head=n_kv_head).double()
+    whole = layer(rotary, width)
+    q, k, v = whole.qkv.weight.detach().split((C, C, C))
+    first = torch.arange(C).view(n_kv_head, n_head // n_kv_head, width)[:, 0].flatten()  # of every group's heads
+    alike = first.view(n_kv_head, 1, width).expand(-1, n_head // n_kv_head, -1).flatten()
+    with torch.no_grad():
+        whole.qkv.weight.copy_(torch.cat((q, k[alike], v[alike])))
+        shared.qkv.weight.copy_(torch.cat((q, k[first], v[first])))
+        shared.output.weight.copy_(whole.output.weight)
+    outs = [attention(x, positions(x))[0] for attention in (shared, whole)]
+    torch.testing.assert_close(*outs, rtol=1e-10, atol=1e-12)
+    slopes = [torch.autograd.grad(out.sin().sum(), x)[0] for out in outs]
+    torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-12)
+    with torch.no_grad():
+        before, cache = shared(x[:, :4], positions(x[:, :4]))
+        after, cache = shared(x[:, 4:], positions(x[:, 4:], 4), cache)
+    assert cache.keys.shape == (2, n_kv_head, 7, width)
+    torch.testing.assert_close(torch.cat((before, after), 1), outs[0].detach(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("rotary", [False, True])
 @pytest.mark.parametrize(("size", "n_batch", "n_token"), [(8, 2, 7), (24, 1, 1), (12, 3, 5)])
 def test_equals_the_reference_in_values_and_gradients(rotary: bool, size: int, n_batch: int, n_token: int) -> None:
     attention, results = layer(rotary, size), []
