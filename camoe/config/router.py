@@ -16,6 +16,10 @@ STATIC = (*WITHOUT_GATE, "frozen")
 """Declared static: nothing about their elections is learned, and no loss is on them."""
 ROUTERS = (*BIDDING_ROUTERS, "topk", *STATIC)
 
+NOT_CAUSAL = ("expert_choice", "soft_moe")
+"""Later tokens move their elections, also in evaluation: upper bounds, no rivals."""
+TRAINED_BY_BATCH = (*NOT_CAUSAL, "sinkhorn", "base")
+"""Later tokens move their elections in training."""
 RANKING_ROUTERS = (*BIDDING_ROUTERS, "topk", "loss_free", "quantile")
 """Those in which experts win by their rank, so that a token has a next choice."""
 
@@ -47,6 +51,16 @@ class RouterConfig:
     def learns(self) -> bool:
         """Whether losses train the router; false: it is declared static."""
         return self.kind not in STATIC
+
+    @property
+    def causal(self) -> bool:
+        """Whether evaluation and generation decide on a token without those that follow it."""
+        return self.kind not in NOT_CAUSAL
+
+    @property
+    def trains_causally(self) -> bool:
+        """The same of training."""
+        return self.kind not in TRAINED_BY_BATCH and self.capacity.causal
 
     @property
     def draws_noise(self) -> bool:

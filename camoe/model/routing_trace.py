@@ -68,17 +68,16 @@ class RoutingTrace:
 
     def active(self) -> Tensor | None:
         """[L,B,T,K] bool, which winners serve; None: all do."""
-        return self._optional("active")
+        return self._of_all_layers("active")
 
     def decision(self, *, detached: bool = True) -> RoutingDecision:
         """The decisions of all layers as one, with a leading [L]."""
-        names = (entry.name for entry in fields(RoutingDecision) if entry.name not in ("active", "overflow"))
-        parts = {name: self.stacked(name) for name in names}
+        parts = {entry.name: self._of_all_layers(entry.name) for entry in fields(RoutingDecision)}
         if detached:
-            parts = {name: part.detach() for name, part in parts.items()}
-        return RoutingDecision(**parts, active=self.active(), overflow=self._optional("overflow"))
+            parts = {name: None if part is None else part.detach() for name, part in parts.items()}
+        return RoutingDecision(**parts)  # type: ignore[arg-type]
 
-    def _optional(self, name: str) -> Tensor | None:
+    def _of_all_layers(self, name: str) -> Tensor | None:
         return None if getattr(self.layers[0].decision, name) is None else self.stacked(name)
 
     def stacked_critic(self) -> tuple[Tensor, Tensor]:

@@ -20,11 +20,23 @@ class BalanceTerm(NamedTuple):
     weight: Tensor | float
 
 
+def chosen(routing: RoutingDecision) -> tuple[Tensor, Tensor | None]:
+    """Whom the router chose, before any capacity had its say, and which of them count (None: all).
+
+    Load that a capacity has cut is even already, and a loss on it would train nothing; Switch's too counts before.
+    """
+    if routing.first_choices is not None:
+        return routing.first_choices, None
+    if routing.active is None or routing.overflow is None:
+        return routing.experts, routing.active
+    return routing.experts, routing.active | routing.overflow
+
+
 def layer_assignments(routing: RoutingDecision, mask: Tensor) -> Tensor:
-    """[L,E] assignments of a micro-batch to each expert, of all layers' decisions and the mask [B,T]."""
-    experts, active = routing.experts.flatten(1, 2), routing.active
-    served = None if active is None else active.flatten(1, 2)
-    return assignments(experts, routing.gate_logits.shape[-1], mask.flatten(), served)
+    """[L,E] choices of each expert in a micro-batch, of all layers' decisions and the mask [B,T]."""
+    experts, active = chosen(routing)
+    counted = None if active is None else active.flatten(1, 2)
+    return assignments(experts.flatten(1, 2), routing.gate_logits.shape[-1], mask.flatten(), counted)
 
 
 class BalanceLosses:
@@ -67,7 +79,8 @@ class BalanceLosses:
         """[] mean over layers of E sum_e factor_e f_e P_e, with f counted over `scope`; factor [L,E], 1 where None."""
         gate_logits, real = routing.gate_logits, mask
         if scope == "sequence":
-            served = assignments(routing.experts, gate_logits.shape[-1], mask, routing.active)
+            experts, active = chosen(routing)
+            served = assignments(experts, gate_logits.shape[-1], mask, active)
         else:
             served = self._of_all_sequences(scope, routing, mask, window, ranks)[:, None]
             gate_logits, real = gate_logits.flatten(1, 2)[:, None], mask.flatten()[None]

@@ -22,6 +22,7 @@ class RoutingDecision:
     active: [B,T,K] bool, winners that serve; None: all do. The others, kept from serving by a capacity or absent
     where a token has fewer than K winners, have weight 0, run no expert and enter no count.
     overflow: [B,T,K] bool, winners beyond their expert's capacity; None: nobody counts.
+    first_choices: [B,T,K] int64, who would have won had all experts had room; None: `experts`.
     """
 
     experts: Tensor
@@ -32,3 +33,4 @@ class RoutingDecision:
     adjusted_logits: Tensor
     active: Tensor | None = None
     overflow: Tensor | None = None
+    first_choices: Tensor | None = None

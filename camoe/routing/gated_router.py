@@ -37,7 +37,8 @@ class GatedRouter(Router):
             base = base_of_bids(base, quote.space)
         adjusted = base + bias
         elected_by = adjusted if terms.noise is None else adjusted + noise_std * terms.noise
-        winners, weights, price = self._elected(self.admitted(elected_by, terms), scores)
+        bids, first_choices = self.with_room(terms.admitted(elected_by), terms)
+        winners, weights, price = self._elected(bids, scores)
         return RoutingDecision(
             experts=winners,
             weights=terms.weighed(weights),
@@ -45,6 +46,7 @@ class GatedRouter(Router):
             gate_logits=gate_logits,
             selection_bias=bias,
             adjusted_logits=adjusted,
+            first_choices=first_choices,
         )
 
     def _elected(self, bids: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -40,7 +40,8 @@ class LearnedRouter(Router):
         adjusted = (self.bids(logits.detach()) + bias).detach()
         electing = adjusted if heard is logits else self.bids(heard.detach()) + bias
         weighed = heard if self.config.noise_target == "selection_and_weights" else logits
-        winners, weights, price = self._elected(self.admitted(electing, terms), weighed)
+        bids, first_choices = self.with_room(terms.admitted(electing), terms)
+        winners, weights, price = self._elected(bids, weighed)
         return RoutingDecision(
             experts=winners,
             weights=terms.weighed(weights),
@@ -48,6 +49,7 @@ class LearnedRouter(Router):
             gate_logits=logits,
             selection_bias=bias,
             adjusted_logits=adjusted,
+            first_choices=first_choices,
         )
 
     def _elected(self, bids: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from camoe.economy.auction import elect
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.layer_quote import LayerQuote
 from camoe.routing.capacity import Capacity
@@ -38,11 +39,14 @@ class Router(nn.Module, ABC):
     capacity: Capacity | None = None
     """Training's limit to the load of an expert; set by `build_router`."""
 
-    def admitted(self, bids: Tensor, terms: LayerTerms) -> Tensor:
-        """Bids [B,T,E] as the terms want them, and full experts below all others where tokens are rerouted."""
-        bids = terms.admitted(bids)
-        reroutes = self.capacity is not None and self.capacity.config.mode == "reroute"
-        return self.capacity.with_room(bids) if reroutes and terms.training else bids  # type: ignore[union-attr]
+    def with_room(self, bids: Tensor, terms: LayerTerms) -> tuple[Tensor, Tensor | None]:
+        """Bids [B,T,E] with full experts below all others where tokens are rerouted, and who won [B,T,K] without that.
+
+        None where nobody is rerouted.
+        """
+        if self.capacity is None or self.capacity.config.mode != "reroute" or not terms.training:
+            return bids, None
+        return self.capacity.with_room(bids), elect(bids, self.top_k, priced=False).winners
 
     @abstractmethod
     def forward(self, h: Tensor, context: RoutingContext, opinion: CriticOpinion | None) -> RoutingDecision:

@@ -13,7 +13,7 @@ from camoe.model.compilation import uncompiled
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups
 from camoe.model.precision import computing_in
-from camoe.routing.election_terms import ElectionTerms
+from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
 from camoe.training.objectives import Batch, Losses, compute_losses
 
 ROUNDING = 1e-8  # gradient norms below it are noise of a term that is constant
@@ -40,7 +40,8 @@ def self_check(model: LanguageModel, batch: Batch) -> list[Check]:
     bidding = model.market.bidding
     with _every_path_open(model), uncompiled(model):
         try:
-            checks = [*_loss_terms_reach_their_groups(model, batch), *_gate_learns(model, batch), _causal(model, batch)]
+            checks = [*_loss_terms_reach_their_groups(model, batch), *_gate_learns(model, batch)]
+            checks += _causal(model, batch)
         finally:
             model.market.bidding = bidding
     model.zero_grad(set_to_none=True)
@@ -111,19 +112,34 @@ def _alive(what: str, norm: float) -> Check:
 
 
 @torch.no_grad()
-def _causal(model: LanguageModel, batch: Batch) -> Check:
-    """Changing the last token must not change any earlier logit, up to the rounding of other matrix shapes.
+def _causal(model: LanguageModel, batch: Batch) -> Iterator[Check]:
+    """Changing the last token must not change any earlier logit, in evaluation and, of causal rules, in training."""
+    router = model.config.router
+    shape = (len(batch.inputs), model.config.model.n_layer, batch.inputs.shape[1], model.config.experts.total)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(batch.inputs.device)
+    training = ElectionTerms(noise, training=True)
+    for mode, terms, declared in (
+        ("evaluation", NO_EXPERIMENT, router.causal),
+        ("training", training, router.trains_causally),
+    ):
+        leak, rounding = _leak(model, batch, terms)
+        if declared and not leak <= rounding:
+            raise DeadMechanismError(
+                f"self-check: in {mode}, changing the last token moved an earlier logit by {leak:g}"
+            )
+        yield Check(f"{'causality' if declared else 'declared not causal'} in {mode}: earlier logits moved by", leak)
+
+
+def _leak(model: LanguageModel, batch: Batch, terms: ElectionTerms) -> tuple[float, float]:
+    """By how much the last token moves an earlier logit, and how much of that the rounding of other shapes explains.
 
     In float32: in bfloat16 that rounding would hide a leak.
     """
     changed = batch.inputs.clone()
     changed[:, -1] = (changed[:, -1] + 1) % model.emb.num_embeddings
     with computing_in("fp32", model):
-        before, after = model(batch.inputs)[0], model(changed)[0]
-    leak = float((before[:, :-1] - after[:, :-1]).abs().max())
-    if not leak <= 1e-5 * float(before.abs().max()):
-        raise DeadMechanismError(f"self-check: changing the last token moved an earlier logit by {leak:g}")
-    return Check("causality: earlier logits moved by", leak)
+        before, after = model(batch.inputs, terms=terms)[0], model(changed, terms=terms)[0]
+    return float((before[:, :-1] - after[:, :-1]).abs().max()), 1e-5 * float(before.abs().max())
 
 
 @contextmanager

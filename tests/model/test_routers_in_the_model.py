@@ -1,4 +1,4 @@
-"""Routers that need no market inside the model: streaming, causality, both dispatch forms."""
+"""Every causal router inside the model: streaming, causality, both dispatch forms."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from camoe.config.router import STATIC
+from camoe.config.router import NOT_CAUSAL
 from camoe.model.language_model import LanguageModel
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
-from tests.small_run import small_run
+from tests.router_kinds import CASES, alive, router_run
 
 T = 17
 TOKENS = torch.randint(0, 256, (2, T), generator=torch.Generator().manual_seed(0))
-CASES = [(kind, top_k) for kind in STATIC for top_k in (1, 2, 4)]
-
-
-def _trained(kind: str, top_k: int, **groups: object) -> LanguageModel:
-    """A model whose weights are all alive, as after training."""
-    model = LanguageModel(small_run("off", router={"kind": kind, "top_k": top_k}, **groups))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return model.eval()
+CAUSAL = [(kind, top_k) for kind, top_k in CASES if kind not in NOT_CAUSAL]
 
 
 def _in_pieces(model: LanguageModel, pieces: list[int]) -> Tensor:
@@ -36,10 +26,10 @@ def _in_pieces(model: LanguageModel, pieces: list[int]) -> Tensor:
     return torch.cat(parts, 1)
 
 
-@pytest.mark.parametrize(("kind", "top_k"), CASES)
+@pytest.mark.parametrize(("kind", "top_k"), CAUSAL)
 @torch.no_grad()
 def test_streaming_equals_the_full_pass_and_grouped_equals_segments(kind: str, top_k: int) -> None:
-    model = _trained(kind, top_k)
+    model = alive(router_run(kind, top_k))
     full = model(TOKENS)[0]
     close = 1e-5 * max(1.0, float(full.abs().max()))
     for pieces in ([1] * T, [7, 1, 9]):
@@ -49,10 +39,10 @@ def test_streaming_equals_the_full_pass_and_grouped_equals_segments(kind: str, t
     assert float((model(TOKENS)[0] - full).abs().max()) < close
 
 
-@pytest.mark.parametrize(("kind", "top_k"), CASES)
+@pytest.mark.parametrize(("kind", "top_k"), CAUSAL)
 @torch.no_grad()
 def test_no_token_moves_an_earlier_one(kind: str, top_k: int) -> None:
-    model, at = _trained(kind, top_k), 9
+    model, at = alive(router_run(kind, top_k)), 9
     changed = TOKENS.clone()
     changed[:, at] = (changed[:, at] + 1) % 256
     traces = RoutingTrace(), RoutingTrace()

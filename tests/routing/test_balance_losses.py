@@ -1,6 +1,7 @@
 """Auxiliary losses against their formulas written out token by token."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -105,3 +106,15 @@ def test_nothing_served_is_no_division_by_zero() -> None:
             nobody, mask
         )
         assert float(term.mean.detach()) == 0.0
+
+
+def test_load_is_counted_before_a_capacity_cuts_it() -> None:
+    routing, mask = _routed()
+    beyond = torch.rand(L, B, T, K, generator=torch.Generator().manual_seed(3)) > 0.5
+    dropped = replace(routing, active=~beyond, overflow=beyond)
+    rerouted = replace(routing, experts=(routing.experts + 1) % E, first_choices=routing.experts, active=~beyond)
+    for scope in SCOPES:
+        losses = BalanceLosses(LossesConfig(switch=SwitchLossConfig(scope=scope)), torch.ones(L, E))
+        expected = losses.terms(routing, mask)[0].mean
+        assert torch.equal(losses.terms(dropped, mask)[0].mean, expected)
+        assert torch.equal(losses.terms(rerouted, mask)[0].mean, expected)

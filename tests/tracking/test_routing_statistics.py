@@ -22,7 +22,7 @@ from camoe.tracking.routing_statistics import RoutingStatistics
 SIZES = [(1, 2), (1, 5), (2, 3), (2, 8), (3, 3), (1, 1)]  # K, E
 
 OF_CAPACITY = {"routing/capacity_use", "routing/drop_rate", "routing/token_drop_rate"}
-FIELDS = [name for name in RoutingDecision.__dataclass_fields__ if name not in ("active", "overflow")]
+FIELDS = [name for name in RoutingDecision.__dataclass_fields__ if name not in ("active", "overflow", "first_choices")]
 
 
 def random_routing(k: int, n_expert: int, seed: int = 0, batch: int = 3, length: int = 7) -> RoutingDecision:

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from camoe.config.router import STATIC
 from camoe.model.language_model import LanguageModel
 from camoe.routing.dual_path import DualPath
 from camoe.training import self_check as module
@@ -29,17 +28,6 @@ def test_every_live_composition_passes(economy: str, router: str, mix: tuple[int
     checks = self_check(model, _batch())
     assert any("market on" in check.what for check in checks) == (economy != "off")
     assert any("market off" in check.what for check in checks)
-
-
-@pytest.mark.parametrize("router", STATIC)
-@pytest.mark.parametrize("top_k", [1, 2, 4])
-def test_a_static_router_passes_as_declared(router: str, top_k: int) -> None:
-    model = LanguageModel(small_run("off", router={"kind": router, "top_k": top_k}))
-    checks = self_check(model, _batch())
-    (static,) = [check for check in checks if check.what.endswith("declared static")]
-    assert static.figure == 0
-    assert not any("router_gate" in check.what or "switch" in check.what for check in checks)
-    assert all(block.mixture.router.top_k == top_k for block in model.blocks)
 
 
 def test_a_static_router_that_learns_is_named() -> None:
