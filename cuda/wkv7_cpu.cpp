@@ -29,7 +29,7 @@ namespace {
 
 constexpr int kRows = kRegisters / 4;        // rows of S per block of the backward pass: two sums each, in registers
 constexpr int kWidth = kRegisters / 8;       // vectors per block of value channels in the forward pass
-constexpr int64_t kInterval = 16;            // tokens per saved state
+constexpr int64_t kInterval = 32;            // tokens per saved state
 constexpr int64_t kAhead = 4;                // tokens between fetching and using, forward
 constexpr int64_t kWorkPerThread = 1 << 20;  // state entries times tokens that pay for starting a thread
 static_assert(2 * kRows % kLanes == 0, "the sums of a block fill whole vectors");

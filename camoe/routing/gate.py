@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camoe.kernels import one_token
+from camoe.kernels.gelu_readout import gelu_readout
 from camoe.kernels.linear import linear
 from camoe.kernels.without_autocast import without_autocast
 
@@ -52,7 +52,7 @@ class Gate(nn.Module):
             weights = (self.weight_in, self.bias_in, self.weight_out, self.bias_out)
             return one_token.gate_token(h, weights, squash=self.activation == "sigmoid")
         with without_autocast(h.device.type):
-            hidden = F.gelu(linear(h.to(self.weight_in.dtype), self.weight_in, self.bias_in))
+            hidden = linear(h.to(self.weight_in.dtype), self.weight_in, self.bias_in)
             hidden = hidden.unflatten(-1, (self.n_expert, self.hidden))
-            confidence = (hidden * self.weight_out).sum(-1) + self.bias_out
+            confidence = gelu_readout(hidden, self.weight_out) + self.bias_out
         return torch.sigmoid(confidence) if self.activation == "sigmoid" else confidence
