@@ -27,8 +27,8 @@ SMALLEST_CHANCE = 5.0
 
 
 def _config(kind: str, **groups: Any) -> RunConfig:
-    model = {"n_layer": 1, **groups.pop("model", {})}
-    config = router_run(kind, 1 if (kind, 2) not in CASES else 2, model=model, **groups)
+    model = {"n_layer": 1, **groups.get("model", {})}
+    config = router_run(kind, 1 if (kind, 2) not in CASES else 2, **{**groups, "model": model})
     config.tokenizer.vocab_size = V
     return config
 
@@ -120,9 +120,7 @@ COMPOSITIONS: dict[str, tuple[str, dict[str, Any]]] = {
         for kind in ("dual_path", "topk")
         for capacity in CAPACITIES
     },
-    **{
-        f"{kind}-attention": (kind, {"model": {"layers": "top", "attention_ratio": 1.0}}) for kind in ("topk", "random")
-    },
+    **{f"{kind}-attention": (kind, ATTENTION) for kind in ("topk", "random")},
 }
 
 
