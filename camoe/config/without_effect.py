@@ -170,6 +170,11 @@ RULES = (
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "cuda", "kernel.wkv is cuda"),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "native", "kernel.wkv is native"),
     Rule(("kernel.chunk_len",), lambda run: run.kernel.wkv == "reference", "kernel.wkv is reference"),
+    Rule(
+        ("kernel.wkv", "kernel.chunk_len", "kernel.fast_math", "kernel.compile"),
+        lambda run: not run.model.rwkv_layers,
+        "no layer of model.layers has TimeMix",
+    ),
     Rule(("kernel.fast_math",), lambda run: run.kernel.wkv not in ("auto", "cuda"), "kernel.wkv is not cuda"),
     Rule(("kernel.fast_math",), lambda run: run.kernel.device == "cpu", "kernel.device is cpu"),
     Rule(

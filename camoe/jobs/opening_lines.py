@@ -73,8 +73,10 @@ def _arithmetic_lines(config: RunConfig) -> list[Choice]:
 def _model_lines(config: RunConfig, model: LanguageModel) -> list[Choice]:
     cost, shape, mix = model_cost(model), config.model, config.experts
     per_token = cost.flops_per_token(shape.n_layer, config.router.top_k)
+    attention = ", ".join(map(str, shape.attention_layers))
+    heads = f"heads of {shape.head_size}" + (f"; attention in layers {attention}" if attention else "")
     return [
-        Choice("model", f"C {shape.n_embd}, L {shape.n_layer}", f"heads of {shape.head_size}"),
+        Choice("model", f"C {shape.n_embd}, L {shape.n_layer}", heads),
         Choice(
             "experts",
             f"{_mix_in_words(mix)}, top-{config.router.top_k}",

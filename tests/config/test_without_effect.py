@@ -52,6 +52,10 @@ IDLE = [
     (["averaging=none", "averaging.every=2"], ["averaging=swa"]),
     (["averaging=swa", "averaging.decay=0.9"], ["averaging=ema"]),
     (["job.weights=averaged"], ["job=evaluate", "job.run=r"]),
+    (
+        ["experts=4r0t", "model.layers=top", "model.attention_ratio=1", "kernel.compile=time_mix"],
+        ["model.attention_ratio=0.5"],
+    ),
     (["kernel=cuda", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=native", "kernel.chunk_len=8"], ["kernel=chunked"]),
     (["kernel=reference", "kernel.chunk_len=8"], ["kernel=chunked"]),

@@ -32,7 +32,7 @@ ATTENTION = {"top": [3], "interleave": [1, 3], "hybrid": [1, 3], "lowest": [0], 
 
 def run_of(schedule: str, economy: str = "v21", *, rotary: bool = False, dea: bool = False, **groups: Any) -> RunConfig:
     model = {"n_layer": 4, "attention_rotary": rotary, "deep_embed_attention": dea, **SCHEDULES[schedule]}
-    return small_run(economy, model=model, experts={"rwkv_ffn": 4, "transformer_prefix": 0}, **groups)
+    return small_run(economy, **{"experts": {"rwkv_ffn": 4, "transformer_prefix": 0}, **groups, "model": model})
 
 
 def awake(config: RunConfig) -> LanguageModel:
@@ -79,6 +79,14 @@ def test_any_chunking_equals_the_full_pass(schedule: str, rotary: bool) -> None:
     for pieces in ([1] * T, [7, 1, T - 8], drawn):
         found = in_pieces(model, ids, pieces)
         assert float((found - full).abs().max()) < 1e-5 * max(1.0, float(full.abs().max()))
+
+
+@torch.no_grad()
+def test_experts_by_the_mixer_of_their_layer_stream_too() -> None:
+    mix = {"policy": "by_mixer", "rwkv_ffn": 0, "transformer_prefix": 0, "gelu_ffn": 4, "gated_channel_mix": 4}
+    model, ids = awake(run_of("hybrid", experts=mix)), tokens()
+    full, _ = model(ids)
+    assert float((in_pieces(model, ids, [4, 1, T - 5]) - full).abs().max()) < 1e-5 * max(1.0, float(full.abs().max()))
 
 
 @pytest.mark.parametrize("backend", EVERY_BACKEND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from camoe.config.model import ModelConfig
+from camoe.model.key_value_cache import KeyValueCache
 from camoe.model.recurrent_state import DeepEmbedCache, LayerState, RecurrentState, previous_tokens
 
 CONFIG = ModelConfig(n_embd=32, n_layer=3, head_size=16, deep_embed_attention=True)
@@ -43,6 +44,21 @@ def test_without_attention_there_is_no_cache_and_float64_stays() -> None:
     assert layer.dea is None
     assert layer.map(torch.clone).dea is None
     assert layer.wkv.dtype == torch.float64
+
+
+def test_layers_with_attention_remember_no_time_mixing() -> None:
+    config = ModelConfig(
+        n_embd=32, n_layer=4, head_size=16, layers="interleave", attention_ratio=0.5, attention_period=2
+    )
+    state = RecurrentState.zeros(config, 2, torch.zeros(1))
+    assert [layer.wkv is None for layer in state.layers] == [False, True, False, True]
+    assert [layer.time_shift is None for layer in state.layers] == [False, True, False, True]
+    keys = torch.randn(2, 2, 5, 16)
+    read = RecurrentState([LayerState(torch.zeros(2, 32), attention=KeyValueCache(keys, -keys))], state.tokens_read)
+    chosen = read.select(torch.tensor([1, 1, 0])).layers[0].attention
+    assert chosen is not None
+    assert torch.equal(chosen.keys, keys[[1, 1, 0]])
+    assert torch.equal(chosen.values, -keys[[1, 1, 0]])
 
 
 def test_detach_cuts_every_tensor() -> None:
