@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from camoe.config.balance_loss import LossesConfig, SwitchLossConfig
 from camoe.config.refusal import ConfigError
 from camoe.config.router import ROUTERS, RouterConfig
 from camoe.config.setting import setting
 
 
+def published_losses() -> LossesConfig:
+    """Switch's loss with the weight of Switch Transformers and OLMoE."""
+    return LossesConfig(switch=SwitchLossConfig(weight=0.01))
+
+
+def no_losses() -> LossesConfig:
+    """None: something else balances the router."""
+    return LossesConfig(switch=SwitchLossConfig(weight=0.0))
+
+
 @dataclass(kw_only=True)
 class GateConfig(RouterConfig):
-    """The gate and training's noise on it."""
+    """The gate."""
 
     gate: str = setting(
         "confidence",
@@ -23,6 +34,12 @@ class GateConfig(RouterConfig):
         help="what follows the confidence nets: identity, or sigmoid (logits stay in 0..1)",
         options=("identity", "sigmoid"),
     )
+
+
+@dataclass(kw_only=True)
+class NoisyGateConfig(GateConfig):
+    """Training's noise on the gate."""
+
     noise: str = setting(
         "gaussian",
         help="training's noise on the logits: gaussian adds, jitter multiplies, dropout sets single ones to 0",
@@ -44,10 +61,26 @@ class GateConfig(RouterConfig):
 
 
 @dataclass(kw_only=True)
-class LearnedRouterConfig(GateConfig):
+class FlopsTargetConfig:
+    """A price of compute, which routers have whose rule leaves the experts' loads free."""
+
+    flops_target: float | None = setting(
+        None, help="FLOPs per token aimed at, as a multiple of those under an even load; null: none", above=0
+    )
+    flops_rule: str = setting(
+        "equal",
+        help="equal: dear experts are priced down or up; at_most: only down",
+        options=("equal", "at_most"),
+    )
+    flops_gain: float = setting(0.05, help="price per optimiser step and unit of relative excess of FLOPs", above=0)
+
+
+@dataclass(kw_only=True)
+class LearnedRouterConfig(NoisyGateConfig, FlopsTargetConfig):
     """router=topk: experts win by their scores, and the scores weigh them."""
 
     kind: str = setting("topk", help="rule that elects and weighs the winners", options=ROUTERS)
+    losses: LossesConfig = field(default_factory=published_losses, metadata={"help": "auxiliary losses on the gate"})
 
     score: str = setting(
         "softmax", help="score of an expert, from the logits of all or from its own", options=("softmax", "sigmoid")
@@ -65,3 +98,105 @@ class LearnedRouterConfig(GateConfig):
                 "router.score: sigmoid of a gate whose router.gate_activation is sigmoid already; "
                 "choose router.gate_activation=identity or router.score=softmax"
             )
+
+
+@dataclass(kw_only=True)
+class LossFreeConfig(LearnedRouterConfig):
+    """router=loss_free: a bias on the scores moves against the load of the step before."""
+
+    kind: str = setting("loss_free", help="rule that elects and weighs the winners", options=ROUTERS)
+    losses: LossesConfig = field(default_factory=no_losses, metadata={"help": "auxiliary losses on the gate"})
+    score: str = setting(
+        "sigmoid", help="score of an expert, from the logits of all or from its own", options=("softmax", "sigmoid")
+    )
+    bias_rule: str = setting(
+        "sign",
+        help="sign: a step against the load's side of its target; centered: less its mean; momentum: by averaged load",
+        options=("sign", "centered", "momentum"),
+    )
+    bias_step: float = setting(
+        1e-3, help="g, per optimiser step; times the number of steps it should exceed 1", above=0
+    )
+    bias_momentum: float = setting(0.9, help="share of the averaged load that a step keeps", low=0, high=1)
+    bias_max: float = setting(2.0, help="largest bias of the momentum rule", above=0)
+    bias_warmup: int = setting(100, help="steps in which the momentum rule only averages", low=0)
+
+
+@dataclass(kw_only=True)
+class QuantileConfig(LearnedRouterConfig):
+    """router=quantile: prices at which the step before would have been balanced."""
+
+    kind: str = setting("quantile", help="rule that elects and weighs the winners", options=ROUTERS)
+    losses: LossesConfig = field(default_factory=no_losses, metadata={"help": "auxiliary losses on the gate"})
+
+
+@dataclass(kw_only=True)
+class SinkhornConfig(NoisyGateConfig):
+    """router=sinkhorn: Sinkhorn's scaling balances training."""
+
+    kind: str = setting("sinkhorn", help="rule that elects and weighs the winners", options=ROUTERS)
+    losses: LossesConfig = field(default_factory=no_losses, metadata={"help": "auxiliary losses on the gate"})
+    iterations: int = setting(50, help="scalings of rows and columns per election", low=1)
+
+
+@dataclass(kw_only=True)
+class BaseConfig(RouterConfig):
+    """router=base: balanced assignment in training; its gate is one centroid per expert."""
+
+    kind: str = setting("base", help="rule that elects and weighs the winners", options=ROUTERS)
+    top_k: int = setting(1, help="winners per token, k; 1 under this rule", low=1)
+    noise_std: float = setting(0.0, help="none under this rule", low=0)
+    losses: LossesConfig = field(default_factory=no_losses, metadata={"help": "auxiliary losses on the gate"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.top_k != 1:
+            raise ConfigError(
+                f"router.top_k: {self.top_k} with router.kind base, which assigns every token to one expert; must be 1"
+            )
+
+
+@dataclass(kw_only=True)
+class QuietGateConfig(GateConfig):
+    """A gate whose elections have no noise, and no auxiliary losses beside the rule's own."""
+
+    noise_std: float = setting(0.0, help="none under this rule", low=0)
+    losses: LossesConfig = field(default_factory=no_losses, metadata={"help": "auxiliary losses on the gate"})
+
+
+@dataclass(kw_only=True)
+class ReMoEConfig(QuietGateConfig, FlopsTargetConfig):
+    """router=remoe: experts with a positive logit serve, top_k of them on average."""
+
+    kind: str = setting("remoe", help="rule that elects and weighs the winners", options=ROUTERS)
+    top_k: int = setting(2, help="winners per token on average, k", low=1)
+    l1_init: float = setting(1e-8, help="weight of the L1 loss at the start", above=0)
+    l1_factor: float = setting(1.2, help="factor of that weight per optimiser step, up or down", above=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gate == "confidence" and self.gate_activation == "sigmoid":
+            raise ConfigError(
+                "router.gate_activation: sigmoid is always positive, but router.kind remoe lets experts serve whose "
+                "logit is; choose identity"
+            )
+
+
+@dataclass(kw_only=True)
+class ExpertThresholdConfig(QuietGateConfig, FlopsTargetConfig):
+    """router=expert_threshold: experts serve whose logit beats their own threshold, top_k of them on average."""
+
+    kind: str = setting("expert_threshold", help="rule that elects and weighs the winners", options=ROUTERS)
+    top_k: int = setting(2, help="winners per token on average, k", low=1)
+    threshold_momentum: float = setting(0.9, help="share of the thresholds that a step keeps", low=0, high=1)
+
+
+LEARNED_SCHEMAS: dict[str, type[RouterConfig]] = {
+    "topk": LearnedRouterConfig,
+    "loss_free": LossFreeConfig,
+    "quantile": QuantileConfig,
+    "sinkhorn": SinkhornConfig,
+    "base": BaseConfig,
+    "remoe": ReMoEConfig,
+    "expert_threshold": ExpertThresholdConfig,
+}

@@ -14,8 +14,8 @@ BIDDING_ROUTERS = ("dual_path", "market_only")
 WITHOUT_GATE = ("token_modulo", "token_hash", "random")
 STATIC = (*WITHOUT_GATE, "frozen")
 """Declared static: nothing about their elections is learned, and no loss is on them."""
-ROUTERS = (*BIDDING_ROUTERS, "topk", *STATIC)
-
+LEARNED = ("topk", "loss_free", "quantile", "sinkhorn", "base", "remoe", "expert_threshold")
+ROUTERS = (*BIDDING_ROUTERS, *LEARNED, *STATIC)
 NOT_CAUSAL = ("expert_choice", "soft_moe")
 """Later tokens move their elections, also in evaluation: upper bounds, no rivals."""
 TRAINED_BY_BATCH = (*NOT_CAUSAL, "sinkhorn", "base")

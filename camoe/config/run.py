@@ -95,6 +95,11 @@ class RunConfig:
             )
         self._check_that_markets_bid()
         self._check_capacity()
+        if self.router.kind == "quantile" and self.router.top_k == self.experts.total:
+            raise ConfigError(
+                f"router.top_k: {self.router.top_k} of {self.experts.total} experts (group experts) leaves router.kind "
+                f"quantile nobody to balance; at most {self.experts.total - 1}"
+            )
         self._check_bid_space()
         self._check_credit()
 

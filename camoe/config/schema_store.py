@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import EconomyConfig, V18Config, V21Config
-from camoe.config.learned_router import LearnedRouterConfig
+from camoe.config.learned_router import LEARNED_SCHEMAS
 from camoe.config.router import STATIC, RouterConfig
 from camoe.config.run import RunConfig
 from camoe.config.search_path import SweepFolder, SweepFolderOnSearchPath
@@ -26,7 +26,7 @@ ECONOMY_SCHEMAS: dict[str, type[EconomyConfig]] = {
 ROUTER_SCHEMAS: dict[str, type[RouterConfig]] = {
     "dual_path": RouterConfig,
     "market_only": RouterConfig,
-    "topk": LearnedRouterConfig,
+    **LEARNED_SCHEMAS,
     **dict.fromkeys(STATIC, RouterConfig),
 }
 SCHEMAS_BY_KIND: dict[str, dict[str, type[Any]]] = {"economy": {**ECONOMY_SCHEMAS}, "router": {**ROUTER_SCHEMAS}}

@@ -11,7 +11,15 @@ from camoe.config.economy import V21Config
 from camoe.config.experts import WITH_HIDDEN
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
 from camoe.config.job import READ_A_RUN, TAKE_A_RUN
-from camoe.config.learned_router import GateConfig, LearnedRouterConfig
+from camoe.config.learned_router import (
+    BaseConfig,
+    FlopsTargetConfig,
+    GateConfig,
+    LearnedRouterConfig,
+    LossFreeConfig,
+    NoisyGateConfig,
+    QuietGateConfig,
+)
 from camoe.config.phase import PhaseConfig
 from camoe.config.restart_cycles import RESTARTS, unfinished_cycle
 from camoe.config.router import WITHOUT_GATE
@@ -104,8 +112,28 @@ RULES = (
     ),
     Rule(
         ("router.noise", "router.noise_target"),
-        lambda run: isinstance(run.router, GateConfig) and not run.router.noise_std,
+        lambda run: isinstance(run.router, NoisyGateConfig) and not run.router.noise_std,
         "router.noise_std is 0",
+    ),
+    Rule(
+        ("router.gate_hidden", "router.gate_activation"),
+        lambda run: run.router.kind == "base",
+        "router.kind base has centroids for a gate",
+    ),
+    Rule(
+        ("router.noise_std",),
+        lambda run: isinstance(run.router, (BaseConfig, QuietGateConfig)),
+        "router.kind has no noise",
+    ),
+    Rule(
+        ("router.flops_rule", "router.flops_gain"),
+        lambda run: isinstance(run.router, FlopsTargetConfig) and run.router.flops_target is None,
+        "router.flops_target is null",
+    ),
+    Rule(
+        ("router.bias_momentum", "router.bias_max", "router.bias_warmup"),
+        lambda run: isinstance(run.router, LossFreeConfig) and run.router.bias_rule != "momentum",
+        "router.bias_rule is not momentum",
     ),
     Rule(
         ("router.weights",),

@@ -24,6 +24,7 @@ from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import BlockInput, RoutingTrace
 from camoe.model.seeded_construction import seeded
 from camoe.routing.balancer import Balancer
+from camoe.routing.balancers.compute_price import MixFlops
 from camoe.routing.build import build_balancer
 from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
 from camoe.routing.router import RoutingContext
@@ -72,7 +73,9 @@ class LanguageModel(nn.Module):
             expert_flops=cost.expert_flops,
             fixed_flops=cost.other_flops,
         )
-        self.balancer: Balancer = build_balancer(config.router, model.n_layer, config.experts.total)
+        self.balancer: Balancer = build_balancer(
+            config.router, model.n_layer, config.experts.total, MixFlops(cost.expert_flops, cost.other_flops)
+        )
 
     @in_its_precision
     def forward(

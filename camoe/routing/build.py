@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from camoe.config.learned_router import (
+    ExpertThresholdConfig,
+    FlopsTargetConfig,
+    LossFreeConfig,
+    QuantileConfig,
+    ReMoEConfig,
+)
 from camoe.config.router import RouterConfig
 from camoe.routing.balancer import Balancer
+from camoe.routing.balancers.compute_price import ComputePrice, MixFlops
+from camoe.routing.balancers.toll import Toll
+from camoe.routing.base import Base
 from camoe.routing.capacity import Capacity
 from camoe.routing.dual_path import DualPath
+from camoe.routing.expert_threshold import ExpertThreshold, ExpertThresholdBalancer
 from camoe.routing.frozen import Frozen
+from camoe.routing.loss_free import LossFree, LossFreeBalancer
 from camoe.routing.market_only import MarketOnly
+from camoe.routing.quantile import Quantile, QuantileBalancer
 from camoe.routing.random import Random
+from camoe.routing.remoe import ReMoE, ReMoEBalancer
 from camoe.routing.router import Router
+from camoe.routing.sinkhorn import Sinkhorn
 from camoe.routing.token_hash import TokenHash
 from camoe.routing.token_modulo import TokenModulo
 from camoe.routing.topk import TopK
@@ -25,6 +40,12 @@ _ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
     "token_hash": TokenHash,
     "random": Random,
     "frozen": Frozen,
+    "loss_free": LossFree,
+    "quantile": Quantile,
+    "sinkhorn": Sinkhorn,
+    "base": Base,
+    "remoe": ReMoE,
+    "expert_threshold": ExpertThreshold,
 }
 
 
@@ -36,6 +57,17 @@ def build_router(config: RouterConfig, n_embd: int, n_expert: int) -> Router:
     return router
 
 
-def build_balancer(config: RouterConfig, n_layer: int, n_expert: int) -> Balancer:  # noqa: ARG001
-    """What the routers of all layers remember of their balance."""
-    return Balancer()
+def build_balancer(config: RouterConfig, n_layer: int, n_expert: int, flops: MixFlops) -> Balancer:
+    """What the routers of all layers remember of their balance; `flops` for the price of compute."""
+    if not isinstance(config, FlopsTargetConfig):
+        return Balancer()
+    compute = ComputePrice(config, config.top_k, flops)
+    if isinstance(config, LossFreeConfig):
+        return LossFreeBalancer(config, n_layer, n_expert, compute)
+    if isinstance(config, QuantileConfig):
+        return QuantileBalancer(n_layer, n_expert, config.top_k, compute)
+    if isinstance(config, ReMoEConfig):
+        return ReMoEBalancer(config, n_layer, n_expert, compute)
+    if isinstance(config, ExpertThresholdConfig):
+        return ExpertThresholdBalancer(config, n_layer, n_expert, compute)
+    return Balancer() if config.flops_target is None else Toll(compute)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from camoe.routing.learned_router import LearnedRouter
+from camoe.routing.learned_router import ScoredRouter
 
 
-class TopK(LearnedRouter):
+class TopK(ScoredRouter):
     """Winners = top-k of z; weights = softmax or sigmoid of z, over the winners or as they are.
 
     Switch Transformers (Fedus et al. 2021, eq. 1-2): top_k=1. GShard (Lepikhin et al. 2020): top_k=2, renormalized.

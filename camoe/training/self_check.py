@@ -63,7 +63,7 @@ def _losses(model: LanguageModel, batch: Batch) -> Losses:
 def _loss_terms_reach_their_groups(model: LanguageModel, batch: Batch) -> Iterator[Check]:
     losses = _losses(model, batch)
     for term in losses.terms:
-        norms = _gradient_norms(model, term.value)
+        norms = _gradient_norms(model, term.mean)
         for group in term.trains:
             yield _alive(f"{term.name} -> {group}", norms[group])
 

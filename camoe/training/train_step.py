@@ -55,18 +55,17 @@ def train_step(
     (window_tokens,) = ranks.sum([torch.stack([micro.batch.mask.sum() for micro in batches]).sum()])
     settles = phase.config.market_settles and model.market.has_capital
     settlement, totals = model.market.open_window(), dict[str, Tensor]()
-    balance = dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
     window_load = load_of_window(model, batches, ranks)
     for micro in batches:
         losses = _learn_from(model, micro, window_tokens, window_load, ranks, audits=settles)
         _add_up(totals, losses.named())
         routed.append((losses.trace.decision(), losses.mask))
-        with room("router"):
-            _add_up(balance, model.balancer.measure(*routed[-1]))
         if settles:
             _report_to_market(settlement, model, micro, losses, window_tokens)
-    totals, balance = _over_ranks(totals, ranks), _over_ranks(balance, ranks)
+    totals = _over_ranks(totals, ranks)
+    with room("router"):
+        balance = model.balancer.window_sums(routed, ranks)
     sum_gradients(model.parameters(), ranks)
     with room("gradient_norm"):
         norm = _clip(_without_critics(model), grad_clip)

@@ -38,6 +38,13 @@ IDLE = [
     (["router.losses.cost.scope=sequence"], ["router.losses.cost.weight=0.1"]),
     ([*TOPK, "router.gate=linear", "router.gate_hidden=8"], ["router.gate=confidence"]),
     ([*TOPK, "router.noise=jitter"], ["router.noise_std=0.1"]),
+    (["router=base", *TOPK[1:], "router.gate_hidden=8"], ["router=sinkhorn"]),
+    (["router=remoe", *TOPK[1:], "router.noise_std=1"], ["router=sinkhorn"]),
+    ([*TOPK, "router.flops_gain=0.2"], ["router.flops_target=1"]),
+    (
+        ["router=loss_free", *TOPK[1:], "router.bias_max=1"],
+        ["router.bias_rule=momentum"],
+    ),
     ([*TOPK, "router.top_k=1", "router.weights=raw"], ["router.top_k=2"]),
     (["router.noise_std=0", "seeds.router_noise=4"], ["router.noise_std=0.1"]),
     (["router=frozen", *NO_MARKET, "router.losses.switch.weight=0.1"], ["router=dual_path"]),

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from camoe.config.option_catalog import CONF, first_comment, groups, options
 from camoe.config.phase import PhaseConfig
+from camoe.config.router import ROUTERS
 from camoe.config.run import RunConfig
 from camoe.config.schema_store import SCHEMAS_BY_KIND
 
@@ -21,7 +22,7 @@ def test_groups_and_options() -> None:
     assert {group: sorted(options(group)) for group in groups()} == {
         "model": ["0.4b", "0.4b_toy", "cdrmix_1b", "cdrmix_200b", "cdrmix_40b", "cdrmix_4b", "pilot", "tiny"],
         "experts": ["0r4t", "2r2t", "3r1t", "4r0t", "6r2t", "8r0t", "cdrmix", "moepp", "shared", "swiglu4"],
-        "router": ["cdrmix", "dual_path", "frozen", "market_only", "random", "token_hash", "token_modulo", "topk"],
+        "router": sorted((*ROUTERS, "cdrmix")),
         "economy": ["calibrated", "off", "pilot", "v18", "v21"],
         "phase": ["flat", "flat_long", "pilot", "seven", "seven_toy", "tiny", "v18"],
         "data": ["local", "python_stdlib"],

@@ -26,6 +26,14 @@ def excess_load(served: Tensor, weights: Tensor) -> Tensor:
     return torch.where(total > 0, quotient(served * weights.sum(-1, keepdim=True), total * weights) - 1, 0)
 
 
+def side_of_target(served: Tensor, weights: Tensor) -> Tensor:
+    """sign(n_e - mean(n)), [L,E]: 1 where more tokens were served than the load aimed at, -1 where fewer.
+
+    Of whole numbers, so that a load exactly on target has sign 0. DeepSeek (arXiv 2408.15664), algorithm 1.
+    """
+    return (served * weights.sum(-1, keepdim=True) - served.sum(-1, keepdim=True) * weights).sign()
+
+
 def update(
     config: CongestionConfig,
     state: CalibratedState,
@@ -41,11 +49,7 @@ def update(
     error = excess_load(served, weights)
     step = config.gain * rate(tokens, config.half_life) * error
     if config.kind == "sign":
-        # of whole numbers, so that a load exactly on target moves nothing; DeepSeek (arXiv 2408.15664), algorithm 1
-        price = (
-            state.congestion
-            + config.step * (served * weights.sum(-1, keepdim=True) - served.sum(-1, keepdim=True) * weights).sign()
-        )
+        price = state.congestion + config.step * side_of_target(served, weights)
     elif config.kind == "proportional":
         price = (state.congestion + step).clamp(-config.largest, config.largest)
     elif config.kind == "pid":

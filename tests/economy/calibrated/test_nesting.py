@@ -18,8 +18,16 @@ from camoe.config.calibrated import (
     CreditConfig,
     VenturesConfig,
 )
+from camoe.config.learned_router import LossFreeConfig, QuantileConfig
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.market import CalibratedMarket
+from camoe.kernels.ranks import ALONE
+from camoe.routing.balancer import Balancer
+from camoe.routing.balancers.compute_price import ComputePrice
+from camoe.routing.learned_router import LearnedRouter
+from camoe.routing.loss_free import LossFree, LossFreeBalancer
+from camoe.routing.quantile import Quantile, QuantileBalancer
+from tests.routing.routed import GivenGate, decided, even_flops
 
 N_LAYER, N_EXPERT, TOP_K, TIME, SEQUENCES, STEPS = 2, 8, 2, 32, 16, 60
 WORLD = World(torch.zeros(N_LAYER, N_EXPERT), torch.linspace(-1, 1, N_EXPERT).expand(N_LAYER, -1), TOP_K, TIME)
@@ -87,6 +95,34 @@ def test_quantile_balancing() -> None:
     steps_of(market_of(nothing_but(CongestionConfig(kind="quantile")), WORLD), check)
     assert imbalance(loads[0]) > 0.5
     assert imbalance(torch.cat(loads[-10:], -1)) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["sign", "quantile"])
+def test_routers_without_a_market_elect_as_the_market_that_only_balances(kind: str) -> None:
+    """loss_free and quantile are this market's congestion prices, selection for selection."""
+    router: LearnedRouter
+    balancer: Balancer
+    if kind == "sign":
+        config = LossFreeConfig(bias_step=1e-2)
+        compute = ComputePrice(config, TOP_K, even_flops(N_LAYER, N_EXPERT))
+        router, balancer = LossFree(config, 4, N_EXPERT), LossFreeBalancer(config, N_LAYER, N_EXPERT, compute)
+        market = market_of(nothing_but(CongestionConfig(kind=kind, step=1e-2), "score"), WORLD)
+    else:
+        compute = ComputePrice(QuantileConfig(), TOP_K, even_flops(N_LAYER, N_EXPERT))
+        router, balancer = Quantile(QuantileConfig(), 4, N_EXPERT), QuantileBalancer(N_LAYER, N_EXPERT, TOP_K, compute)
+        market = market_of(nothing_but(CongestionConfig(kind=kind)), WORLD)
+    router.gate = GivenGate()
+    moved = []
+
+    def check(gate: Tensor, winners: Tensor) -> None:
+        routing = decided(router, balancer, gate)
+        assert same_winners(routing.experts, winners)
+        moved.append(not same_winners(winners, gate.topk(TOP_K).indices))
+        mask = torch.ones(gate.shape[1:3], dtype=torch.bool)
+        balancer.end_step(balancer.window_sums([(routing, mask)], ALONE))
+
+    steps_of(market, check)
+    assert all(moved[1:])
 
 
 def imbalance(winners: Tensor) -> float:
