@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,22 @@ def test_every_mode_predicts_from_the_text_that_it_promises(mode: str, stride: i
         assert found.winners[:, target - 1].tolist() == trace.stacked("experts")[:, 0, -1].tolist()
     assert found.nats == pytest.approx(float(found.token_nats.sum()), rel=1e-5)
     assert found.routing.metrics()["routing/tokens"] == len(tokens) - 1
+
+
+@torch.no_grad()
+def test_a_carried_state_takes_the_cache_of_attention_with_it() -> None:
+    """Two documents at once, of which one ends earlier."""
+    groups = {"model": {"layers": "top", "attention_ratio": 0.5}, "experts": {"transformer_prefix": 0}}
+    model, tokens = LanguageModel(small_run("off", **groups)), _tokens(40)
+    config = EvaluationConfig(mode="stateful", by_document=True)
+    windows = cut_windows(tokens, CTX_LEN, BYTE_LENGTHS, config)
+    found = _evaluate(model, windows, 3)
+    bounds = [*windows.document_starts.tolist(), len(tokens)]
+    for first, end in pairwise(bounds):
+        document = torch.from_numpy(tokens[first - 1 : end].astype(np.int64))[None]
+        hidden, _ = model.hidden(document[:, :-1])
+        _, loss = model.cross_entropy(hidden, document[:, 1:])
+        np.testing.assert_allclose(found.token_nats[first - 1 : end - 1], loss[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_stride_of_the_whole_window_gives_the_same_bits() -> None:
