@@ -13,6 +13,7 @@ import torch
 from camoe.config.evaluation import EvaluationConfig
 from camoe.data.evaluation_windows import EvaluationWindows, cut_windows
 from camoe.inference.evaluation import Evaluation, evaluate
+from camoe.kernels.ranks import Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.tracking.routing_statistics import routing_statistics_of
@@ -114,6 +115,26 @@ def test_a_carried_state_takes_the_cache_of_attention_with_it() -> None:
         hidden, _ = model.hidden(document[:, :-1])
         _, loss = model.cross_entropy(hidden, document[:, 1:])
         np.testing.assert_allclose(found.token_nats[first - 1 : end - 1], loss[0], rtol=1e-4, atol=1e-5)
+
+
+class _OneOfThree(Ranks):
+    """A rank whose share is looked at before it is summed."""
+
+    count = 3
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+@pytest.mark.parametrize("mode", ["chunked", "sliding", "stateful"])
+def test_ranks_share_the_targets_even_where_one_stretch_of_text_is_left_for_one_of_them(mode: str) -> None:
+    model = _model()
+    windows = cut_windows(_tokens(37), CTX_LEN, BYTE_LENGTHS, EvaluationConfig(mode=mode, stride=3))
+    alone = _evaluate(model, windows, 2)
+    shares = [evaluate(model, windows, 2, routing_statistics_of(model), _OneOfThree(index)) for index in range(3)]
+    assert sum(share.nats for share in shares) == pytest.approx(alone.nats, rel=1e-12)
+    assert (sum(share.token_nats for share in shares) == alone.token_nats).all()
+    assert [share.nats > 0 for share in shares] == [True, mode != "stateful", mode != "stateful"]
 
 
 def test_a_stride_of_the_whole_window_gives_the_same_bits() -> None:
