@@ -156,10 +156,11 @@ def _load_maps(found: Comparison, histories: ArmHistories) -> list[Picture]:
 
 
 def experts_of_arm(runs: pd.DataFrame, arm: str, n_expert: int) -> ExpertsConfig:
-    """The mix of an arm's E experts; all RWKV where its configuration does not say."""
+    """The mix of an arm's E experts; all RWKV where its configuration does not say, or where it has others (dense)."""
     own = runs[runs["arm"] == arm]
     columns = {name: f"config.experts.{name}" for name in ("policy", *EXPERT_KINDS)}
     known = {name: own[column].dropna() for name, column in columns.items() if column in own}
     first = {name: values.iloc[0] for name, values in known.items() if len(values)}
     settings: dict[str, Any] = {name: value if name == "policy" else int(value) for name, value in first.items()}
-    return ExpertsConfig(**(settings or {"rwkv_ffn": n_expert, "transformer_prefix": 0}))
+    mix = ExpertsConfig(**settings)
+    return mix if mix.total == n_expert else ExpertsConfig(rwkv_ffn=n_expert, transformer_prefix=0)

@@ -67,8 +67,9 @@ class RunOutline:
         return int(found) if found is not None else None
 
     def experts(self, n_expert: int) -> ExpertsConfig:
-        """The mix of E experts; all of the cheap kind in a folder that does not say."""
-        return ExpertsConfig(**(self._group("experts") or {"rwkv_ffn": n_expert, "transformer_prefix": 0}))
+        """The mix of E experts; all of the cheap kind in a folder that does not say, or that has others (dense)."""
+        mix = ExpertsConfig(**self._group("experts"))
+        return mix if mix.total == n_expert else ExpertsConfig(rwkv_ffn=n_expert, transformer_prefix=0)
 
     def expert_names(self, n_expert: int) -> list[str]:
         """R0, R1, ..., T0, ..."""

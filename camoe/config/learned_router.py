@@ -38,7 +38,7 @@ class GateConfig(RouterConfig):
 
 @dataclass(kw_only=True)
 class NoisyGateConfig(GateConfig):
-    """Training's noise on the gate."""
+    """Training's noise on the gate; all that router=learned_soft needs."""
 
     noise: str = setting(
         "gaussian",
@@ -77,7 +77,7 @@ class FlopsTargetConfig:
 
 @dataclass(kw_only=True)
 class LearnedRouterConfig(NoisyGateConfig, FlopsTargetConfig):
-    """router=topk: experts win by their scores, and the scores weigh them."""
+    """router=topk and router=frozen: experts win by their scores, and the scores weigh them."""
 
     kind: str = setting("topk", help="rule that elects and weighs the winners", options=ROUTERS)
     losses: LossesConfig = field(default_factory=published_losses, metadata={"help": "auxiliary losses on the gate"})
@@ -128,6 +128,14 @@ class QuantileConfig(LearnedRouterConfig):
 
     kind: str = setting("quantile", help="rule that elects and weighs the winners", options=ROUTERS)
     losses: LossesConfig = field(default_factory=no_losses, metadata={"help": "auxiliary losses on the gate"})
+
+
+@dataclass(kw_only=True)
+class ModuloPriorConfig(LearnedRouterConfig):
+    """router=modulo_prior: the token's id names an expert, and the gate has to speak up against it."""
+
+    kind: str = setting("modulo_prior", help="rule that elects and weighs the winners", options=ROUTERS)
+    prior_strength: float = setting(10.0, help="added to the logit of the expert that the token's id names", low=0)
 
 
 @dataclass(kw_only=True)
@@ -193,6 +201,9 @@ class ExpertThresholdConfig(QuietGateConfig, FlopsTargetConfig):
 
 LEARNED_SCHEMAS: dict[str, type[RouterConfig]] = {
     "topk": LearnedRouterConfig,
+    "learned_soft": NoisyGateConfig,
+    "modulo_prior": ModuloPriorConfig,
+    "frozen": LearnedRouterConfig,
     "loss_free": LossFreeConfig,
     "quantile": QuantileConfig,
     "sinkhorn": SinkhornConfig,

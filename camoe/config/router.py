@@ -11,10 +11,13 @@ from camoe.config.setting import setting
 
 BIDDING_ROUTERS = ("dual_path", "market_only")
 """Those that an economy's market may bid through."""
-WITHOUT_GATE = ("token_modulo", "token_hash", "random")
+WITHOUT_GATE = ("token_modulo", "token_hash", "random", "dense")
 STATIC = (*WITHOUT_GATE, "frozen")
 """Declared static: nothing about their elections is learned, and no loss is on them."""
-LEARNED = ("topk", "loss_free", "quantile", "sinkhorn", "base", "remoe", "expert_threshold")
+LEARNED = (
+    *("topk", "learned_soft", "modulo_prior"),
+    *("loss_free", "quantile", "sinkhorn", "base", "remoe", "expert_threshold"),
+)
 ROUTERS = (*BIDDING_ROUTERS, *LEARNED, *STATIC)
 NOT_CAUSAL = ("expert_choice", "soft_moe")
 """Later tokens move their elections, also in evaluation: upper bounds, no rivals."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.economy import EconomyConfig, V18Config, V21Config
 from camoe.config.learned_router import LEARNED_SCHEMAS
-from camoe.config.router import STATIC, RouterConfig
+from camoe.config.router import WITHOUT_GATE, RouterConfig
 from camoe.config.run import RunConfig
 from camoe.config.search_path import SweepFolder, SweepFolderOnSearchPath
 from camoe.config.slurm import SlurmConfig
@@ -27,7 +27,7 @@ ROUTER_SCHEMAS: dict[str, type[RouterConfig]] = {
     "dual_path": RouterConfig,
     "market_only": RouterConfig,
     **LEARNED_SCHEMAS,
-    **dict.fromkeys(STATIC, RouterConfig),
+    **dict.fromkeys(WITHOUT_GATE, RouterConfig),
 }
 SCHEMAS_BY_KIND: dict[str, dict[str, type[Any]]] = {"economy": {**ECONOMY_SCHEMAS}, "router": {**ROUTER_SCHEMAS}}
 """Of every group whose settings depend on its `kind`."""

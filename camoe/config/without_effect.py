@@ -146,10 +146,16 @@ RULES = (
         "the router is static",
     ),
     Rule(
-        ("router.gate_hidden", "router.gate_activation", "router.noise_std"),
+        ("router.gate_activation", "router.noise_std"),
         lambda run: run.router.kind in WITHOUT_GATE,
         "the router has no gate",
     ),
+    Rule(
+        ("router.gate_hidden",),
+        lambda run: run.router.kind in WITHOUT_GATE and run.router.kind != "dense",
+        "router.kind has no gate, nor matches the cost of one",
+    ),
+    Rule(("router.top_k",), lambda run: run.router.kind == "learned_soft", "all experts win in router=learned_soft"),
     Rule(
         ("seeds.router_noise",),  # it draws the calibrated economy's experiments too
         lambda run: not run.router.draws_noise and not isinstance(run.economy, CalibratedConfig),
@@ -257,10 +263,11 @@ def _skipped_phase_settings(config: RunConfig, chosen: list[str]) -> list[str]:
 
 
 def _phases_that_cannot_learn(config: RunConfig) -> list[str]:
+    has_prefix = config.experts.transformer_prefix and config.router.kind != "dense"
     absent = {
         "rwkv_experts": not config.experts.cheap_learn,
-        "transformer_experts": not config.experts.transformer_prefix,
-        "bridge": not config.experts.transformer_prefix,
+        "transformer_experts": not has_prefix,
+        "bridge": not has_prefix,
         "critic": config.economy.kind == "off",
         "router_gate": not config.router.learns,
     }

@@ -71,15 +71,15 @@ def _arithmetic_lines(config: RunConfig) -> list[Choice]:
 
 
 def _model_lines(config: RunConfig, model: LanguageModel) -> list[Choice]:
-    cost, shape, mix = model_cost(model), config.model, config.experts
-    per_token = cost.flops_per_token(shape.n_layer, config.router.top_k)
+    cost, shape, mix, winners = model_cost(model), config.model, model.config.experts, model.config.router.top_k
+    per_token = cost.flops_per_token(shape.n_layer, winners)
     attention = ", ".join(map(str, shape.attention_layers))
     heads = f"heads of {shape.head_size}" + (f"; attention in layers {attention}" if attention else "")
     return [
         Choice("model", f"C {shape.n_embd}, L {shape.n_layer}", heads),
         Choice(
             "experts",
-            f"{_mix_in_words(mix)}, top-{config.router.top_k}",
+            f"{_mix_in_words(mix)}, top-{winners}",
             f"router {config.router.kind}, economy {config.economy.kind}",
         ),
         Choice("parameters", f"{cost.total_params:,}", f"{cost.active_params:,} active for a token under an even load"),
@@ -88,13 +88,13 @@ def _model_lines(config: RunConfig, model: LanguageModel) -> list[Choice]:
 
 
 def _mix_in_words(mix: ExpertsConfig) -> str:
-    """Such as 3 RWKV + 1 Transformer."""
+    """Such as 3 RWKV + 1 Transformer, or 1 RWKV, 640 hidden."""
     parts = [f"{count} {NAMES[kind]}" for kind, count in mix.counts(attention=False).items()]
     if mix.policy == "by_mixer":
         parts = [f"{part} (GELU in attention layers)" if NAMES[OF_RWKV_LAYERS] in part else part for part in parts]
     if mix.shared:
         parts.append(f"{mix.shared} shared {NAMES[mix.shared_kind]}")
-    return " + ".join(parts)
+    return " + ".join(parts) + ("" if mix.hidden is None else f", {mix.hidden} hidden")
 
 
 def _text_lines(config: RunConfig, corpus: Corpus) -> list[Choice]:

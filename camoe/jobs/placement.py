@@ -13,6 +13,7 @@ from camoe.kernels.allocator import choose_allocator
 from camoe.kernels.dispatch_choice import choose_dispatch
 from camoe.kernels.matmul_precision import PrecisionChoice, ProductSize, choose_matmul_precision
 from camoe.kernels.wkv7 import BackendChoice, choose_backend
+from camoe.model.as_built import as_built
 from camoe.model.compilation import compile_time_mix
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import Choice
@@ -85,7 +86,7 @@ def model_to_train(config: RunConfig, placement: Placement) -> LanguageModel:
 
 def row_widths(run: RunConfig) -> tuple[int, ...]:
     """Widths of the rows that grouped products read and write."""
-    model, experts = run.model, run.experts
+    model, experts = run.model, as_built(run).experts
     hidden = [experts.hidden_width(kind, model.n_embd) for kind in WITH_HIDDEN if experts.has(kind)]
     widths = (model.n_embd, *hidden)
     return (*widths, model.prefix_len * model.low_rank) if experts.transformer_prefix else widths

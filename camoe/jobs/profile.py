@@ -100,7 +100,7 @@ def _trainer(config: RunConfig, command: CommandRecord, placement: Placement) ->
 
 def _flops_of_a_step(trainer: Trainer, costs: dict[str, RoomCost], profile: StepProfile) -> dict[str, float]:
     """Forward FLOPs of one step by room; experts and bridge by the load they had, not by an even one."""
-    mix, transformer = trainer.config.experts, trainer.window.statistics.metrics()["routing/trans_share"]
+    mix, transformer = trainer.model.config.experts, trainer.window.statistics.metrics()["routing/trans_share"]
     even = mix.transformer_prefix / mix.total
     load = dict.fromkeys(KINDS, (1 - transformer) / (1 - even) if even < 1 else 0.0)
     load |= dict.fromkeys(("transformer_prefix", "bridge"), transformer / even if even else 0.0)

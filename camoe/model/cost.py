@@ -120,7 +120,7 @@ def _flops(model: ModelParts) -> dict[str, int]:
         if name in KINDS or name == "shared_experts":
             flops[name] += module.flops_per_token  # type: ignore[assignment, operator]
         elif name in ("time_mix", "attention", "deep_embed_attention", "router", "critic"):
-            flops[name] += 2 * _matrix_weights(module)
+            flops[name] += 2 * matrix_weights(module)
     if model.bridge is not None:
         flops["bridge"] = model.bridge.flops_per_token * config.n_layer
     flops["time_mix"] += 9 * config.head_size * config.n_embd * len(config.rwkv_layers)
@@ -132,7 +132,7 @@ def _flops(model: ModelParts) -> dict[str, int]:
     return flops
 
 
-def _matrix_weights(module: nn.Module) -> int:
+def matrix_weights(module: nn.Module) -> int:
     """Weights of matrices, [1,n] included; vectors stored as [1,1,C] and embedding tables are left out."""
     tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     matrices = (p for p in module.parameters() if p.dim() == 2 and id(p) not in tables)

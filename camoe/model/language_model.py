@@ -13,6 +13,7 @@ from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market import Market
 from camoe.kernels.linear import Linear, linear
 from camoe.kernels.linear_cross_entropy import linear_cross_entropy
+from camoe.model.as_built import as_built
 from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge, OpenBridge
 from camoe.model.cost import model_cost
@@ -41,6 +42,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
+        config = as_built(config)
         model, seed, vocab = config.model, config.seeds.init, config.tokenizer.vocab_size
         self.config = config
         self.precision = config.train.precision

@@ -114,7 +114,7 @@ class _Simulation:
 
     def forward_backward(self) -> None:
         """Fill the fields."""
-        with FakeTensorMode(), EvenLoad(self.config), labelled(self.model):
+        with FakeTensorMode(), EvenLoad(self.model.config), labelled(self.model):
             _make_fake(self.model)
             size = (self.config.train.micro_batch, self.config.train.ctx_len)
             batch = Batch(torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.int64))

@@ -18,11 +18,14 @@ from camoe.routing.balancers.compute_price import ComputePrice, MixFlops
 from camoe.routing.balancers.toll import Toll
 from camoe.routing.base import Base
 from camoe.routing.capacity import Capacity
+from camoe.routing.dense import Dense
 from camoe.routing.dual_path import DualPath
 from camoe.routing.expert_threshold import ExpertThreshold, ExpertThresholdBalancer
 from camoe.routing.frozen import Frozen
+from camoe.routing.learned_soft import LearnedSoft
 from camoe.routing.loss_free import LossFree, LossFreeBalancer
 from camoe.routing.market_only import MarketOnly
+from camoe.routing.modulo_prior import ModuloPrior
 from camoe.routing.quantile import Quantile, QuantileBalancer
 from camoe.routing.random import Random
 from camoe.routing.remoe import ReMoE, ReMoEBalancer
@@ -36,6 +39,8 @@ _ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
     "dual_path": DualPath,
     "market_only": MarketOnly,
     "topk": TopK,
+    "learned_soft": LearnedSoft,
+    "modulo_prior": ModuloPrior,
     "token_modulo": TokenModulo,
     "token_hash": TokenHash,
     "random": Random,
@@ -46,6 +51,7 @@ _ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
     "base": Base,
     "remoe": ReMoE,
     "expert_threshold": ExpertThreshold,
+    "dense": Dense,
 }
 
 

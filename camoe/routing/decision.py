@@ -23,6 +23,7 @@ class RoutingDecision:
     where a token has fewer than K winners, have weight 0, run no expert and enter no count.
     overflow: [B,T,K] bool, winners beyond their expert's capacity; None: nobody counts.
     first_choices: [B,T,K] int64, who would have won had all experts had room; None: `experts`.
+    base: [B,T] int64, the expert that a prior names; None without one.
     """
 
     experts: Tensor
@@ -34,3 +35,4 @@ class RoutingDecision:
     active: Tensor | None = None
     overflow: Tensor | None = None
     first_choices: Tensor | None = None
+    base: Tensor | None = None

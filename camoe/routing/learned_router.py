@@ -29,6 +29,10 @@ class LearnedRouter(Router):
         self.config, self.top_k = config, config.top_k
         self.gate = build_gate(config, n_embd, n_expert)
 
+    def logits(self, h: Tensor, context: RoutingContext) -> Tensor:  # noqa: ARG002 (some look at the tokens too)
+        """z [B,T,E], differentiable."""
+        return self.gate(h)
+
     def bids(self, logits: Tensor) -> Tensor:
         """What experts bid, [B,T,E], before the balancing rule has its say: their logits."""
         return logits
@@ -44,7 +48,7 @@ class LearnedRouter(Router):
     def forward(self, h: Tensor, context: RoutingContext, opinion: CriticOpinion | None) -> RoutingDecision:
         """See Router."""
         del opinion
-        logits, terms = self.gate(h), context.terms
+        logits, terms = self.logits(h, context), context.terms
         heard = noisy(logits, terms.noise, self.config.noise, self.config.noise_std)
         bids = self.bids(logits.detach())
         electing = bids if heard is logits else self.bids(heard.detach())

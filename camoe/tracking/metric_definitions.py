@@ -92,6 +92,7 @@ ROUTING = [
         ("weight_entropy", "mean_t H(mixture weights)", "nats", "0..log k", LAYERED),
         ("weight_entropy_normalised", "weight_entropy / log k", "1", "0..1", LAYERED),
         ("noise_flip_rate", "share of tokens whose winner set the noise changed", "1", "0..1", LAYERED),
+        ("prior_override_rate", "modulo_prior: tokens whose first winner is not the prior's", "1", "0..1", LAYERED),
         ("trans_weight_share", "share of mixture weight on Transformer experts", "1", "0..1", LAYERED),
         ("expert_flops_per_token", "forward FLOPs per token in one layer's experts", "FLOP/token", "0..", LAYERED),
         ("flops_per_token", "forward FLOPs per token of the model, by who served", "FLOP/token", "0.."),

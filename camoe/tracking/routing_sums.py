@@ -73,6 +73,7 @@ def micro_batch_sums(routing: RoutingDecision, mask: Tensor, first_dear: int) ->
         **_gate_values(odds, winners, spread),
         **_election_values(routing, winners, weights),
         **(_runner_up_values(routing, winners, k, spread) if n_expert > k else {}),
+        **({} if routing.base is None else {"prior_override_rate": (routing.experts[..., 0] != routing.base).float()}),
     }
     weight_share = torch.zeros_like(gate).scatter_(-1, routing.experts, weights)
     return {

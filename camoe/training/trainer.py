@@ -98,7 +98,7 @@ class Trainer:
         self.sample = text.held_out.spread(config.train.eval_sequences)
         wanted = config.tracking.probe_tokens
         self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None
-        self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, config.experts.total)
+        self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, model.config.experts.total)
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
         self.average = WeightAverage(config.averaging, self.schedule.total_steps)
         self.window = LogWindow(model)

@@ -49,6 +49,8 @@ IDLE = [
     (["router.noise_std=0", "seeds.router_noise=4"], ["router.noise_std=0.1"]),
     (["router=frozen", *NO_MARKET, "router.losses.switch.weight=0.1"], ["router=dual_path"]),
     (["router=random", *NO_MARKET, "router.noise_std=0.1"], ["router=frozen"]),
+    (["router=random", *NO_MARKET, "router.gate_hidden=8"], ["router=dense"]),
+    (["router=learned_soft", *NO_MARKET, "router.top_k=1"], ["router=modulo_prior"]),
     (["economy.min_capital_share=0.01"], ["economy.min_capital_share=0.09"]),
     (["economy.min_capital_share=0.3", "economy.base_compute_floor_ratio=0.1"], ["economy.min_capital_share=0.01"]),
     (["economy=off", "phase.schedule.normal.market_bids=true", "phase.schedule.criticwarm.steps=0"], ["economy=v18"]),

@@ -35,6 +35,8 @@ def test_streaming_equals_the_full_pass_and_grouped_equals_segments(kind: str, t
     for pieces in ([1] * T, [7, 1, 9]):
         assert float((_in_pieces(model, pieces) - full).abs().max()) < close
     assert float((model(TOKENS[:1])[0] - full[:1]).abs().max()) < close  # sequences do not see each other
+    if kind == "dense":
+        return  # as wide as it costs, which is no multiple of what grouped products want
     model.use_dispatch("grouped")
     assert float((model(TOKENS)[0] - full).abs().max()) < close
 

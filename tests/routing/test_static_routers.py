@@ -11,13 +11,14 @@ import torch
 from routing_context import context
 from torch import Tensor
 
-from camoe.config.router import STATIC, WITHOUT_GATE, RouterConfig
+from camoe.config.router import STATIC, WITHOUT_GATE
+from camoe.config.schema_store import ROUTER_SCHEMAS
 from camoe.model.seeded_construction import seeded
 from camoe.routing.build import build_router
 from camoe.routing.election_terms import LayerTerms
 from camoe.routing.gate import Gate
-from camoe.routing.gated_router import GatedRouter
 from camoe.routing.keyed_hash import drawn_experts, mixed
+from camoe.routing.learned_router import LearnedRouter
 from camoe.routing.router import Router
 from camoe.routing.static_router import StaticRouter
 
@@ -26,8 +27,9 @@ SIZES = [(1, 1), (3, 2), (4, 1), (4, 2), (4, 4), (8, 4), (7, 3)]
 
 
 def _router(kind: str, n_expert: int, top_k: int, name: str = "layer", seed: int = 0) -> Router:
+    schema = ROUTER_SCHEMAS[kind]
     with seeded(seed, name):
-        return build_router(RouterConfig(kind=kind, top_k=top_k, noise_std=0.5), C, n_expert)
+        return build_router(schema(kind=kind, top_k=top_k, noise_std=0.5), C, n_expert)
 
 
 def _winners(router: Router, tokens: Tensor, position: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
@@ -85,7 +87,7 @@ def test_random_in_training_takes_the_largest_noise() -> None:
         assert winners[b, t].tolist() == sorted(range(5), key=lambda e: -float(noise[b, t, e]))[:2]
 
 
-@pytest.mark.parametrize("kind", WITHOUT_GATE)
+@pytest.mark.parametrize("kind", ["token_modulo", "token_hash", "random"])
 @pytest.mark.parametrize("top_k", [1, 2, 4])
 def test_winners_are_distinct_and_weigh_the_same(kind: str, top_k: int) -> None:
     tokens = torch.randint(0, VOCAB, (3, 50))
@@ -100,6 +102,13 @@ def test_winners_are_distinct_and_weigh_the_same(kind: str, top_k: int) -> None:
     assert torch.equal(decision.adjusted_logits, won)
     assert not decision.selection_bias.any()
     assert not decision.price.any()
+
+
+def test_dense_has_one_expert_and_one_winner() -> None:
+    h = torch.randn(2, 5, C)
+    decision = _router("dense", 1, 1)(h, context(h), None)
+    assert torch.equal(decision.experts, torch.zeros(2, 5, 1, dtype=torch.int64))
+    assert torch.equal(decision.weights, torch.ones(2, 5, 1))
 
 
 def test_every_set_of_winners_is_as_likely_as_any_other() -> None:
@@ -148,9 +157,9 @@ def test_no_gate_means_no_parameters_and_no_state(kind: str) -> None:
 @pytest.mark.parametrize("top_k", [1, 2, 4])
 def test_frozen_elects_and_weighs_as_its_first_gate_and_gives_gradient_to_hidden_vectors_only(top_k: int) -> None:
     router = _router("frozen", 4, top_k)
-    assert isinstance(router, GatedRouter)
+    assert isinstance(router, LearnedRouter)
     with seeded(0, "layer"):
-        gate = Gate(C, 4, 64, "sigmoid")
+        gate = Gate(C, 4, 64, "identity")
     h, noise = torch.randn(2, 5, C, requires_grad=True), torch.randn(2, 5, 4)
     decision = router(h, context(h, terms=LayerTerms(noise)), None)
     for b, t in itertools.product(range(2), range(5)):

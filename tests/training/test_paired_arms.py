@@ -33,7 +33,7 @@ ARMS: dict[str, RunConfig] = {
     "v18": small_run("v18", router={"kind": "market_only"}),
     "calibrated": small_run("calibrated", economy={"credit": {"share": 1.0}, "alpha": {"holdout_share": 0.3}}),
     "shadow": small_run("calibrated", economy={"placebo": {"kind": "shadow"}}),
-    "frozen": small_run("off", router={"kind": "frozen"}),
+    **{kind: small_run("off", router={"kind": kind}) for kind in ("frozen", "modulo_prior")},
     "no_noise": small_run("off", router={"noise_std": 0.0, "losses": {"switch": {"weight": 0.0}}}),
 }
 
