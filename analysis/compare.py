@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.arm_differences import arm_differences
 from analysis.arm_figures import arm_figures
-from analysis.comparison import REFERENCE, UNDECIDED, Comparison
+from analysis.comparison import NOT_RANKED, REFERENCE, UNDECIDED, Comparison
 from analysis.comparison_notes import UNEQUAL, comparison_notes
 from analysis.market_ranks import market_ranks
 from analysis.pairing import COLUMNS, Pairs, pair
@@ -22,6 +22,7 @@ from analysis.verdict import by_seeds, verdict
 from camoe.config import ConfigError
 from camoe.config.analysis import AnalysisConfig
 from camoe.config.refusal import not_an_option
+from camoe.config.router import NOT_CAUSAL
 
 OF_FAMILY = ("p_holm", "p_equivalence_holm")
 
@@ -49,6 +50,8 @@ def compare(study: Study, plan: AnalysisConfig, *, strict: bool = False) -> Comp
     metric = primary_metric(plan, study.runs)
     runs = with_values(study.runs, plan)
     by_arm = {arm: runs[runs["arm"] == arm] for arm in (reference, *(a for a in arms if a != reference))}
+    if kinds := _not_causal(by_arm[reference]):
+        raise ConfigError(f"analysis.reference: {reference}, whose router {', '.join(kinds)} reads ahead; {NOT_RANKED}")
     paired = {arm: _paired(own, by_arm[reference], strict) for arm, own in by_arm.items() if arm != reference}
     if all(isinstance(found, ConfigError) for found in paired.values()):
         raise next(iter(found for found in paired.values() if isinstance(found, ConfigError)))
@@ -85,12 +88,20 @@ def _reference(plan: AnalysisConfig, arms: list[str]) -> str:
 
 
 def _paired(arm: pd.DataFrame, reference: pd.DataFrame, strict: bool) -> Pairs | ConfigError:
+    if kinds := _not_causal(arm):
+        return ConfigError(f"{arm['arm'].iloc[0]}: router {', '.join(kinds)} reads ahead; {NOT_RANKED}")
     try:
         return pair(arm[arm["counted"]], reference[reference["counted"]])
     except ConfigError as refusal:
         if strict:
             raise
         return refusal
+
+
+def _not_causal(arm: pd.DataFrame) -> list[str]:
+    """The kinds of router in an arm that look at later tokens: what they come to is an upper bound."""
+    column = "config.router.kind"
+    return sorted(set(arm[column]) & set(NOT_CAUSAL)) if column in arm else []
 
 
 def _arms(

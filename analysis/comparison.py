@@ -11,6 +11,7 @@ from camoe.config.analysis import AnalysisConfig
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 REFERENCE, DIVERGED, NOT_COMPARABLE, NO_RUNS = "reference", "diverged", "not comparable", "no runs"
+NOT_RANKED = "non-causal: not ranked"
 
 
 @dataclass(frozen=True)

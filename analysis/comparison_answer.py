@@ -11,6 +11,7 @@ from analysis.comparison import (
     EQUIVALENT,
     NO_RUNS,
     NOT_COMPARABLE,
+    NOT_RANKED,
     UNDECIDED,
     WORSE,
     Comparison,
@@ -59,6 +60,8 @@ def _open(found: Comparison) -> Iterator[str]:
         yield f"Diverged: {listed(shares)}."
     if refused := _with(found, NOT_COMPARABLE):
         yield f"Not comparable: {listed([arm['arm'] for arm in refused])}; the notes say why."
+    if bounds := _with(found, NOT_RANKED):
+        yield f"Non-causal, so upper bounds and not ranked: {listed([arm['arm'] for arm in bounds])}."
     if absent := _with(found, NO_RUNS):
         yield f"Without a finished run: {listed([arm['arm'] for arm in absent])}."
 

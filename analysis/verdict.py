@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.arm_differences import DOCUMENTS
-from analysis.comparison import BETTER, DIVERGED, EQUIVALENT, NO_RUNS, NOT_COMPARABLE, UNDECIDED, WORSE
+from analysis.comparison import BETTER, DIVERGED, EQUIVALENT, NO_RUNS, NOT_COMPARABLE, NOT_RANKED, UNDECIDED, WORSE
 from analysis.primary_metric import LOWER
 from analysis.statistics.paired_test import FEWEST
 
@@ -23,7 +23,7 @@ def verdict(arm: Mapping[str, Any], better: str, alpha: float, margin: float) ->
     if not arm["n"]:
         return NO_RUNS
     if arm["why"]:
-        return NOT_COMPARABLE
+        return NOT_RANKED if arm["why"].endswith(NOT_RANKED) else NOT_COMPARABLE
     said = by_seeds(arm, better, alpha)
     return next((word for word in said if _holds_on_other_text(arm, word, margin)), UNDECIDED)
 

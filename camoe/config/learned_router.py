@@ -199,6 +199,25 @@ class ExpertThresholdConfig(QuietGateConfig, FlopsTargetConfig):
     threshold_momentum: float = setting(0.9, help="share of the thresholds that a step keeps", low=0, high=1)
 
 
+@dataclass(kw_only=True)
+class ExpertChoiceConfig(QuietGateConfig):
+    """router=expert_choice: experts take the tokens they want most; not causal."""
+
+    kind: str = setting("expert_choice", help="rule that elects and weighs the winners", options=ROUTERS)
+    top_k: int = setting(2, help="winners per token on average, k", low=1)
+    choice_factor: float = setting(1.0, help="tokens that an expert takes, over those of an even load", above=0)
+
+
+@dataclass(kw_only=True)
+class SoftMoEConfig(RouterConfig):
+    """router=soft_moe: experts run on mixtures of a sequence's tokens; not causal."""
+
+    kind: str = setting("soft_moe", help="rule that elects and weighs the winners", options=ROUTERS)
+    noise_std: float = setting(0.0, help="none under this rule", low=0)
+    losses: LossesConfig = field(default_factory=no_losses, metadata={"help": "auxiliary losses on the gate"})
+    slots: int = setting(64, help="slots per expert; train.ctx_len * top_k / experts costs what top-k costs", low=1)
+
+
 LEARNED_SCHEMAS: dict[str, type[RouterConfig]] = {
     "topk": LearnedRouterConfig,
     "learned_soft": NoisyGateConfig,
@@ -210,4 +229,6 @@ LEARNED_SCHEMAS: dict[str, type[RouterConfig]] = {
     "base": BaseConfig,
     "remoe": ReMoEConfig,
     "expert_threshold": ExpertThresholdConfig,
+    "expert_choice": ExpertChoiceConfig,
+    "soft_moe": SoftMoEConfig,
 }

@@ -14,13 +14,14 @@ BIDDING_ROUTERS = ("dual_path", "market_only")
 WITHOUT_GATE = ("token_modulo", "token_hash", "random", "dense")
 STATIC = (*WITHOUT_GATE, "frozen")
 """Declared static: nothing about their elections is learned, and no loss is on them."""
+NOT_CAUSAL = ("expert_choice", "soft_moe")
+"""Later tokens move their elections, also in evaluation: upper bounds, no rivals."""
 LEARNED = (
     *("topk", "learned_soft", "modulo_prior"),
     *("loss_free", "quantile", "sinkhorn", "base", "remoe", "expert_threshold"),
+    *NOT_CAUSAL,
 )
 ROUTERS = (*BIDDING_ROUTERS, *LEARNED, *STATIC)
-NOT_CAUSAL = ("expert_choice", "soft_moe")
-"""Later tokens move their elections, also in evaluation: upper bounds, no rivals."""
 TRAINED_BY_BATCH = (*NOT_CAUSAL, "sinkhorn", "base")
 """Later tokens move their elections in training."""
 RANKING_ROUTERS = (*BIDDING_ROUTERS, "topk", "loss_free", "quantile")

@@ -19,6 +19,7 @@ from camoe.config.learned_router import (
     LossFreeConfig,
     NoisyGateConfig,
     QuietGateConfig,
+    SoftMoEConfig,
 )
 from camoe.config.phase import PhaseConfig
 from camoe.config.restart_cycles import RESTARTS, unfinished_cycle
@@ -117,12 +118,12 @@ RULES = (
     ),
     Rule(
         ("router.gate_hidden", "router.gate_activation"),
-        lambda run: run.router.kind == "base",
-        "router.kind base has centroids for a gate",
+        lambda run: isinstance(run.router, (BaseConfig, SoftMoEConfig)),
+        "router.kind has one matrix for a gate",
     ),
     Rule(
         ("router.noise_std",),
-        lambda run: isinstance(run.router, (BaseConfig, QuietGateConfig)),
+        lambda run: isinstance(run.router, (BaseConfig, QuietGateConfig, SoftMoEConfig)),
         "router.kind has no noise",
     ),
     Rule(

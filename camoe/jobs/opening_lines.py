@@ -82,9 +82,17 @@ def _model_lines(config: RunConfig, model: LanguageModel) -> list[Choice]:
             f"{_mix_in_words(mix)}, top-{winners}",
             f"router {config.router.kind}, economy {config.economy.kind}",
         ),
+        *_causality_line(config),
         Choice("parameters", f"{cost.total_params:,}", f"{cost.active_params:,} active for a token under an even load"),
         Choice("FLOPs/token", f"{per_token:,.0f}", "forward, under an even load"),
     ]
+
+
+def _causality_line(config: RunConfig) -> list[Choice]:
+    """A warning where the router looks at later tokens; nothing for all others."""
+    if config.router.causal:
+        return []
+    return [Choice("non-causal", config.router.kind, "reads ahead: an upper bound, never ranked, cannot generate")]
 
 
 def _mix_in_words(mix: ExpertsConfig) -> str:

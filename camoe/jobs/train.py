@@ -177,7 +177,9 @@ def _conclude(
     save_table(folder.documents_file, vars(documents))
     record = final_record(trainer, corpus, evaluation, documents) | averaged_record(averaged)
     trainer.tracker.log(trainer.progress.step, record)
-    continuation = sample(trainer.model, corpus.tokenizer, config.job, config.seeds.init)
+    continuation = ""
+    if config.router.causal:
+        continuation = sample(trainer.model, corpus.tokenizer, config.job, config.seeds.init)
     (folder.samples / "final.txt").write_text(config.job.prompt + continuation, encoding="utf-8")
     summary = run_summary(trainer, folder, record, continuation)
     save_summary(summary, folder.path)

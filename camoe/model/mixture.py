@@ -21,9 +21,11 @@ from camoe.model.experts.zero import weights_without_zero_experts
 from camoe.model.grouped_dispatch import run_experts_grouped
 from camoe.model.routing_trace import LayerRouting
 from camoe.model.seeded_construction import seeded
+from camoe.model.soft_slots import mix_by_slots
 from camoe.routing.build import build_router
 from camoe.routing.decision import RoutingDecision
 from camoe.routing.router import RoutingContext
+from camoe.routing.soft_moe import SoftDecision
 
 
 class Mixture(nn.Module):
@@ -73,18 +75,33 @@ class Mixture(nn.Module):
         if self.router.capacity is not None and context.terms.training:
             decision = self.router.capacity.limit(decision)
         decision = self._leave_out_zero_experts(decision)
-        flat_h = h.flatten(0, 1)
-        inputs = TokenInputs(flat_h, previous.flatten(0, 1))
+        if isinstance(decision, SoftDecision):
+            run = partial(self._run, bridge)
+            mixed = mix_by_slots(decision, h, previous, readout, len(self.experts), run).flatten(0, 1)
+        else:
+            winners, weights = self._serving(decision).flatten(0, 1), decision.weights.flatten(0, 1)
+            flat_readout = None if readout is None else readout.flatten(0, 1)
+            mixed = self._run(bridge, h.flatten(0, 1), previous.flatten(0, 1), flat_readout, winners, weights)
+        for expert in self.shared:  # as DeepSeekMoE's, which no router sees (Dai et al., 2024, eq. 9)
+            mixed = mixed + expert(h.flatten(0, 1), ExpertContext(previous.flatten(0, 1)))
+        return mixed.unflatten(0, h.shape[:2]), LayerRouting(decision, opinion)
+
+    def _run(
+        self,
+        bridge: OpenBridge | None,
+        h: Tensor,
+        previous: Tensor,
+        readout: Tensor | None,
+        winners: Tensor,
+        weights: Tensor,
+    ) -> Tensor:
+        """Weighted sums [n,C] of the outputs of winners [n,K], from [n,C] each of what `forward` takes."""
+        inputs = TokenInputs(h, previous)
         if bridge is not None:
             assert readout is not None, "the bridge reads the state of TimeMix"
-            make_low = partial(_low_rows, bridge.bridge, flat_h, readout.flatten(0, 1))
-            inputs = TokenInputs(flat_h, inputs.previous, make_low, bridge.prefix_map)
-        winners, weights = self._serving(decision).flatten(0, 1), decision.weights.flatten(0, 1)
+            inputs = TokenInputs(h, previous, partial(_low_rows, bridge.bridge, h, readout), bridge.prefix_map)
         run = run_experts_grouped if self.dispatch == "grouped" else run_experts
-        mixed = run(self.expert_list(), winners, weights, inputs)
-        for expert in self.shared:  # as DeepSeekMoE's, which no router sees (Dai et al., 2024, eq. 9)
-            mixed = mixed + expert(inputs.h, ExpertContext(inputs.previous))
-        return mixed.unflatten(0, h.shape[:2]), LayerRouting(decision, opinion)
+        return run(self.expert_list(), winners, weights, inputs)
 
     def _serving(self, decision: RoutingDecision) -> Tensor:
         """Winners [B,T,K]; E, which is nobody, where none serves."""

@@ -20,6 +20,7 @@ from camoe.routing.base import Base
 from camoe.routing.capacity import Capacity
 from camoe.routing.dense import Dense
 from camoe.routing.dual_path import DualPath
+from camoe.routing.expert_choice import ExpertChoice
 from camoe.routing.expert_threshold import ExpertThreshold, ExpertThresholdBalancer
 from camoe.routing.frozen import Frozen
 from camoe.routing.learned_soft import LearnedSoft
@@ -31,6 +32,7 @@ from camoe.routing.random import Random
 from camoe.routing.remoe import ReMoE, ReMoEBalancer
 from camoe.routing.router import Router
 from camoe.routing.sinkhorn import Sinkhorn
+from camoe.routing.soft_moe import SoftMoE
 from camoe.routing.token_hash import TokenHash
 from camoe.routing.token_modulo import TokenModulo
 from camoe.routing.topk import TopK
@@ -52,6 +54,8 @@ _ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
     "remoe": ReMoE,
     "expert_threshold": ExpertThreshold,
     "dense": Dense,
+    "expert_choice": ExpertChoice,
+    "soft_moe": SoftMoE,
 }
 
 

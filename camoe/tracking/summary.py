@@ -58,6 +58,7 @@ class RunSummary:
     tokens_per_s: float
     elapsed: float
     flops_per_token: float
+    not_causal: str = ""
     experts: ExpertsConfig
     load: Sequence[Sequence[float]]
     trans_share: Sequence[float]
@@ -97,6 +98,9 @@ def save_summary(summary: RunSummary, folder: Path) -> None:
 
 def _page(summary: RunSummary, colour: bool) -> RenderableType:
     parts = [Rule(Text(f" {summary.name} ", style="bold"), style="grey50"), _totals(summary), _quality(summary)]
+    if summary.not_causal:
+        remark = f"router {summary.not_causal} reads ahead: these figures are an upper bound, never ranked"
+        parts.insert(1, _heading("Non-causal", remark))
     parts += [_layers(summary, colour)]
     if summary.market and summary.market.findings:
         parts.append(findings_page(summary.market.findings))

@@ -35,11 +35,12 @@ def made_run(
     facts: Mapping[str, Any] | None = None,
     evaluations: Sequence[float] | None = None,
     router_noise: int | None = None,
+    router: str = "dual_path",
     now: datetime | None = None,
 ) -> Path:
     """One run below `root`/outputs; `final` and `facts` replace what the last record and the provenance say."""
     seeds = {"init": seed, "data": seed, "router_noise": seed if router_noise is None else router_noise}
-    config = small_run("off", name=arm, seeds=seeds)
+    config = small_run("off", name=arm, seeds=seeds, router={"kind": router})
     folder = RunFolder.create(
         root / "outputs",
         arm,

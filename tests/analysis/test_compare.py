@@ -16,7 +16,8 @@ import pytest
 from scipy import stats
 
 from analysis.compare import Study, compare
-from analysis.comparison import Comparison
+from analysis.comparison import NOT_RANKED, Comparison
+from analysis.comparison_answer import what_is_open
 from analysis.runs import runs_of_sweep
 from analysis.sweep_file import read_sweep
 from analysis.verdict import verdict_in_words
@@ -246,3 +247,18 @@ def test_a_sweep_that_has_only_begun(tmp_path: Path) -> None:
     assert found.pairs.empty
     assert math.isnan(found.margin)
     assert found.arms["n"].sum() == 0
+
+
+def test_what_reads_ahead_is_listed_apart_and_never_ranked(tmp_path: Path) -> None:
+    made_sweep(tmp_path, "study", [(arm, seed) for seed in SEEDS for arm in ("base", "bound", "good")])
+    for seed in SEEDS:
+        made_run(tmp_path, "base", seed, 1.0 + OF_SEED[seed])
+        made_run(tmp_path, "bound", seed, 0.5 + OF_SEED[seed], router="expert_choice")
+        made_run(tmp_path, "good", seed, 0.98 + OF_SEED[seed] + NOISE[seed - 1])
+    found = compared(tmp_path)
+    assert list(found.arms["verdict"]) == ["reference", NOT_RANKED, "better"]
+    assert set(found.pairs["arm"]) == {"good"}
+    assert any("expert_choice reads ahead" in note for note in found.notes)
+    assert any(line.startswith("Non-causal, so upper bounds") for line in what_is_open(found))
+    with pytest.raises(ConfigError, match=r"analysis\.reference: bound"):
+        compared(tmp_path, reference="bound")
