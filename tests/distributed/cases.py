@@ -35,8 +35,16 @@ CASES = {
     "gradient": ("calibrated", {"credit": {"kind": "gradient"}, "congestion": {"kind": "quantile"}}),
     "padded": ("v21", {}),
     "muon": ("off", {}),
+    "global": ("off", {}),
 }
 """Name -> economy and what its settings differ in. In `padded`, sequences have targets that do not count."""
+SWITCH = {"losses": {"switch": {"weight": 0.01}}}
+GLOBAL = {
+    "losses": {"switch": {"weight": 0.3, "scope": "global_batch"}, "cost": {"weight": 0.1, "scope": "global_batch"}},
+    "capacity": {"mode": "drop", "factor": 0.75},
+}
+ROUTERS = {"global": GLOBAL}
+"""Router of a case; otherwise `SWITCH`."""
 MORE = {"muon": {"optimizer": {"kind": "muon"}, "averaging": {"kind": "ema", "start": 0.5}}}
 """Other settings of a case."""
 
@@ -47,7 +55,7 @@ def config_of(case: str, micro_batch: int = 2, grad_accum: int = 2) -> RunConfig
     return small_run(
         kind,
         economy=economy,
-        router={"losses": {"switch": {"weight": 0.01}}},
+        router=ROUTERS.get(case, SWITCH),
         phase={"schedule": {"normal": {"steps": STEPS}}},
         train={"micro_batch": micro_batch, "grad_accum": grad_accum, "eval_sequences": 5},
         **MORE.get(case, {}),

@@ -15,8 +15,9 @@ STUDIES = {
     "economy_ablation": 15,
     "expert_mix": 6,
     "phase_ablation": 6,
-    "router_ablation": 8,
+    "router_ablation": 13,
     "smoke": 3,
+    "systems": 5,
 }
 
 
