@@ -35,12 +35,13 @@ def run_config(*overrides: str) -> RunConfig:
     return resolve(composition(*overrides))
 
 
-VARIANTS = ("cdrmix_4b", "cdrmix_40b", "cdrmix_200b")
-"""Options that are another one in larger numbers; their own tests compose them."""
-WITH_ATTENTION = ("cdrmix_1b",)
+VARIANTS = ("cdrmix_4b", "cdrmix_40b", "cdrmix_200b", "golf_small", "bpe1k")
+"""Options that are another one with other numbers; their own tests compose them."""
+WITH_ATTENTION = ("cdrmix_1b", "golf")
 WITH_PREFIX = ("0r4t", "2r2t", "3r1t", "6r2t", "shared")
 SAID_AS = {
     "router=cdrmix": "topk",
+    "router=golf": "modulo_prior",
     "tokenizer=bpe50k": "bpe",
     **{f"model={model}": "model.layers" for model in WITH_ATTENTION},
     **{f"experts={experts}": "transformer_prefix" for experts in WITH_PREFIX},

@@ -20,13 +20,24 @@ FILES = sorted(path for group in groups() for path in (CONF / group).glob("*.yam
 
 def test_groups_and_options() -> None:
     assert {group: sorted(options(group)) for group in groups()} == {
-        "model": ["0.4b", "0.4b_toy", "cdrmix_1b", "cdrmix_200b", "cdrmix_40b", "cdrmix_4b", "pilot", "tiny"],
+        "model": [
+            "0.4b",
+            "0.4b_toy",
+            "cdrmix_1b",
+            "cdrmix_200b",
+            "cdrmix_40b",
+            "cdrmix_4b",
+            "golf",
+            "golf_small",
+            "pilot",
+            "tiny",
+        ],
         "experts": ["0r4t", "2r2t", "3r1t", "4r0t", "6r2t", "8r0t", "cdrmix", "moepp", "shared", "swiglu4"],
-        "router": sorted((*ROUTERS, "cdrmix")),
+        "router": sorted((*ROUTERS, "cdrmix", "golf")),
         "economy": ["calibrated", "off", "pilot", "v18", "v21"],
         "phase": ["flat", "flat_long", "pilot", "seven", "seven_toy", "tiny", "v18"],
         "data": ["local", "python_stdlib"],
-        "tokenizer": ["bpe", "bpe50k", "byte", "rwkv_world"],
+        "tokenizer": ["bpe", "bpe1k", "bpe50k", "byte", "rwkv_world"],
         "optimizer": ["adamw", "adamw8bit", "muon"],
         "averaging": ["ema", "none", "swa"],
         "kernel": ["auto", "chunked", "cuda", "native", "reference"],
