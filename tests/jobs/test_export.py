@@ -12,7 +12,7 @@ from camoe.config import ConfigError
 from camoe.config.command_record import CommandRecord
 from camoe.jobs import evaluate, export, generate
 from tests.config.compositions import hydra_ready, run_config
-from tests.jobs.command import SMALL, records, run, run_folder
+from tests.jobs.command import records
 
 JOBS = {"evaluate": evaluate, "export": export, "generate": generate}
 
@@ -26,21 +26,9 @@ def _job(name: str, source: Path, *overrides: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
-    """Folder of a run with an average of its weights."""
-    cwd = tmp_path_factory.mktemp("exported")
-    result = run(cwd, *SMALL, f"data.path={text}", "averaging=swa")
-    assert result.returncode == 0, result.stderr
-    return run_folder(cwd)
-
-
-@pytest.fixture(scope="module")
 def exported(finished: Path) -> Path:
-    """Its file, made by the command line."""
-    result = run(finished, "job=export", f"job.run={finished}", "kernel.threads=1")
-    assert result.returncode == 0, result.stderr
-    for line in (r"experts +int6", r"vectors +float16", r"state +exact", r"as exported \([+-]0\.0"):
-        assert re.search(line, result.stdout), result.stdout
+    """Its file."""
+    _job("export", finished)
     return finished / "export.camoe"
 
 
@@ -70,16 +58,29 @@ def test_the_file_alone_is_evaluated_and_continues_a_prompt(
 
 
 def test_a_file_over_its_cap_is_refused_and_not_written(finished: Path, tmp_path: Path) -> None:
-    file = tmp_path / "small.camoe"
-    result = run(tmp_path, "job=export", f"job.run={finished}", "job.max_bytes=20000", f"job.output={file}")
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
-    assert re.search(r"bytes are [\d,]+ more than the 20,000 allowed; the biggest class is \w+ \(int", result.stderr)
+    words = r"bytes are [\d,]+ more than the 20,000 allowed; the biggest class is \w+ \(int"
+    with pytest.raises(ConfigError, match=words):
+        _job("export", finished, "job.max_bytes=20000", f"job.output={tmp_path / 'small.camoe'}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_averaged_weights_are_exported_on_request(finished: Path, exported: Path, tmp_path: Path) -> None:
+def test_a_run_is_scored_as_the_command_asks(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _job("evaluate", finished, "evaluation.mode=sliding", "evaluation.stride=8")
+    assert "windows of 32 tokens, 8 apart" in capsys.readouterr().out
+    sliding = json.loads((finished / "evaluation.json").read_text())
+    assert sliding["evaluation"] == {"mode": "sliding", "stride": 8, "by_document": False}
+    assert sliding["final/bpb"] != records(finished)[-1]["final/bpb"]
+    assert sliding["final/bytes"] == records(finished)[-1]["final/bytes"]
+
+
+def test_averaged_weights_are_exported_on_request(
+    finished: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "averaged.camoe"
     _job("export", finished, "job.weights=averaged", f"job.output={file}", "job.zstd_level=1")
+    printed = capsys.readouterr().out
+    for line in (r"experts +int6", r"vectors +float16", r"state +exact", r"as exported \([+-]0\.0"):
+        assert re.search(line, printed), printed
     raw, averaged = (json.loads(Path(f"{path}.json").read_text())["bits_per_byte"]["raw"] for path in (exported, file))
     assert averaged == records(finished)[-1]["final_averaged/bpb"] != raw
     with pytest.raises(ConfigError, match=r"job\.weights: .*export\.camoe holds raw weights"):

@@ -80,12 +80,6 @@ def test_evaluate_and_generate_read_a_finished_run(finished: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert f"{records(folder)[-1]['final/bpb']:.4f} bits per byte" in result.stdout
     assert "windows of 32 tokens, computed" in result.stdout
-    result = run(finished, "job=evaluate", f"job.run={folder}", "evaluation.mode=sliding", "evaluation.stride=8")
-    assert result.returncode == 0, result.stderr
-    assert "windows of 32 tokens, 8 apart" in result.stdout
-    sliding = json.loads((folder / "evaluation.json").read_text())
-    assert sliding["final/bpb"] != records(folder)[-1]["final/bpb"]
-    assert sliding["final/bytes"] == records(folder)[-1]["final/bytes"]
     result = run(finished, "job=generate", f"job.run={folder}", "job.prompt='class '", "job.sample_tokens=5")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("class ")

@@ -13,7 +13,7 @@ from camoe.config import ConfigError
 from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.jobs.trained_run import ATTEMPTS, OWN_SETTINGS, newest_model
 from camoe.training.checkpoint import Checkpoint, CheckpointStore, Snapshot
-from tests.jobs.command import SMALL, run, run_folder, text_file
+from tests.jobs.command import run
 
 
 def save(store: CheckpointStore, step: int) -> None:
@@ -60,16 +60,6 @@ def test_own_settings_pass_and_all_others_are_named() -> None:
     refuse_foreign(own, OWN_SETTINGS["generate"], "R has")
     with pytest.raises(ConfigError, match=r"^R has its own configuration; leave out model=pilot, seeds.init=1$"):
         refuse_foreign([*own, "model=pilot", "seeds.init=1"], OWN_SETTINGS["generate"], "R has")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run that was started with a relative path."""
-    cwd = tmp_path_factory.mktemp("finished")
-    text_file(cwd)
-    result = run(cwd, *SMALL, "data.path=source.txt")
-    assert result.returncode == 0, result.stderr
-    return run_folder(cwd)
 
 
 def assert_refused(result: Any, *words: str) -> None:
