@@ -6,6 +6,8 @@ import gzip
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.jobs.command import SMALL, run, run_folder, text_file
 
 
@@ -32,6 +34,18 @@ def test_no_steps_need_no_text_and_leave_nothing(tmp_path: Path) -> None:
     assert "Step of phase" not in result.stdout
     assert "1.14G" in result.stdout  # parameters
     assert "\n  devices         1      1\n" in "\n".join(map(str.rstrip, result.stdout.splitlines()))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_largest_preset_is_planned_without_being_built(tmp_path: Path) -> None:
+    """Its weights alone are 2.5 TB."""
+    result = run(tmp_path, "model=cdrmix_200b", "job=profile")
+    assert result.returncode == 0, result.stderr
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert any(line.startswith("total 617G 200G ") for line in lines)
+    assert "devices 256 128" in lines
+    assert "expert ranks 8 8" in lines
     assert not list(tmp_path.iterdir())
 
 

@@ -31,6 +31,10 @@ COMPOSITIONS: dict[str, dict[str, Any]] = {
     "recomputed": {"train": {"recompute": "block"}},
     "TimeMix recomputed": {"train": {"recompute": "time_mix"}},
     "bf16": {"train": {"precision": "bf16"}},
+    "attention in two of six layers": {
+        "model": {"n_layer": 6, "layers": "interleave", "attention_period": 3, "attention_ratio": 1 / 3},
+        "experts": {"rwkv_ffn": 4, "transformer_prefix": 0},
+    },
     "bf16, recomputed": {"train": {"precision": "bf16", "recompute": "block"}},
     "one micro-batch": {"train": {"grad_accum": 1}},
     "only RWKV": ONLY_RWKV,
