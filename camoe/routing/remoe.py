@@ -48,7 +48,7 @@ class ReMoEBalancer(Toll):
         crowding = self.n_expert * served / (self.config.top_k * tokens.clamp(min=1))
         strength = torch.where(mask[..., None], torch.relu(routing.gate_logits.float()), 0).mean((1, 2))
         mean = (crowding * strength).sum(-1).mean() * mask.numel() / mask.sum().clamp(min=1)
-        return [BalanceTerm("l1", mean, self.coefficient.float())]
+        return [BalanceTerm("sparsity", mean, self.coefficient.float())]
 
     def end_step(self, sums: dict[str, Tensor]) -> None:
         """See Balancer."""

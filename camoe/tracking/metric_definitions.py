@@ -29,6 +29,7 @@ LOSS = room(
     ("switch", "router.losses.switch.weight times E sum_e f_e P_e, mean over layers", "1", "0.."),
     ("z", "router.losses.z.weight times how large gate logits are, mean over tokens and layers", "1", "0.."),
     ("cost", "router.losses.cost.weight times E sum_e c_e f_e P_e, mean over layers", "1", "0.."),
+    ("sparsity", "ReMoE: lambda times sum_e f_e R_te, mean over tokens and layers", "1", "0.."),
     ("critic_difficulty", "loss_weight times the critic's difficulty regression, mean over layers", "1", "0.."),
     ("critic_affinity", "loss_weight times the critic's affinity regression, mean over layers", "1", "0.."),
 )

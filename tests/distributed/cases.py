@@ -26,6 +26,8 @@ from tests.training.small_trainer import ONE_BYTE, drawn_tokens
 
 STEPS = 4
 MEASURED = {"credit": {"share": 0.5}, "alpha": {"holdout_share": 0.4}}
+BALANCED = ("loss_free", "quantile", "remoe", "expert_threshold")
+"""Routers whose rules move by what all ranks have seen."""
 CASES = {
     "off": ("off", {}),
     "v18": ("v18", {}),
@@ -36,6 +38,7 @@ CASES = {
     "padded": ("v21", {}),
     "muon": ("off", {}),
     "global": ("off", {}),
+    **{router: ("off", {}) for router in BALANCED},
 }
 """Name -> economy and what its settings differ in. In `padded`, sequences have targets that do not count."""
 SWITCH = {"losses": {"switch": {"weight": 0.01}}}
@@ -43,7 +46,7 @@ GLOBAL = {
     "losses": {"switch": {"weight": 0.3, "scope": "global_batch"}, "cost": {"weight": 0.1, "scope": "global_batch"}},
     "capacity": {"mode": "drop", "factor": 0.75},
 }
-ROUTERS = {"global": GLOBAL}
+ROUTERS = {"global": GLOBAL, **{router: {"kind": router, **SWITCH} for router in BALANCED}}
 """Router of a case; otherwise `SWITCH`."""
 MORE = {"muon": {"optimizer": {"kind": "muon"}, "averaging": {"kind": "ema", "start": 0.5}}}
 """Other settings of a case."""
