@@ -27,6 +27,9 @@ TRAINED_BY_BATCH = (*NOT_CAUSAL, "sinkhorn", "base")
 RANKING_ROUTERS = (*BIDDING_ROUTERS, "topk", "loss_free", "quantile")
 """Those in which experts win by their rank, so that a token has a next choice."""
 
+WITHOUT_CROWDS = (*NOT_CAUSAL, "base", "dense", "learned_soft")
+"""Those in which every expert serves as many tokens as any other, so that a capacity has nothing to limit."""
+
 
 @dataclass(kw_only=True)
 class RouterConfig:
@@ -45,6 +48,11 @@ class RouterConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.capacity.mode != "off" and self.kind in WITHOUT_CROWDS:
+            raise ConfigError(
+                f"router.capacity.mode: {self.capacity.mode} finds no crowded expert under router.kind {self.kind}, "
+                "whose experts all serve alike; must be off"
+            )
         if self.capacity.mode == "reroute" and self.kind not in RANKING_ROUTERS:
             raise ConfigError(
                 f"router.capacity.mode: reroute needs a next choice, which router.kind {self.kind} does not have; "

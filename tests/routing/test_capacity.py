@@ -133,6 +133,13 @@ def test_a_market_that_would_settle_the_dropped_is_refused(mode: str) -> None:
     assert small_run("v21", router={"capacity": {"mode": "observe"}}).router.capacity.mode == "observe"
 
 
+@pytest.mark.parametrize(("mode", "kind"), [("reroute", "token_hash"), ("observe", "soft_moe"), ("drop", "dense")])
+def test_routers_that_nothing_can_be_done_for_are_refused(mode: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=rf"router.capacity.mode: {mode} .* router.kind {kind}") as refusal:
+        small_run("off", router={"kind": kind, "capacity": {"mode": mode}})
+    assert "\n" not in str(refusal.value)
+
+
 def test_rerouting_the_surest_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"router.capacity.policy: probability cannot reroute"):
         small_run("off", router={"capacity": {"mode": "reroute", "policy": "probability"}})
