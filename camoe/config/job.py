@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from camoe.config.checkpoint_job import CheckpointJob
 from camoe.config.export import ExportFormat
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-JOBS = ("train", "evaluate", "generate", "export", "profile", "status", "sync_tracking")
-READ_A_RUN = ("evaluate", "generate", "export")  # and cannot do without one
+JOBS = ("train", "evaluate", "generate", "export", "checkpoint", "profile", "status", "sync_tracking")
+READ_A_RUN = ("evaluate", "generate", "export", "checkpoint")  # and cannot do without one
 TAKE_A_RUN = (*READ_A_RUN, "sync_tracking")
 
 
@@ -29,7 +30,12 @@ class JobConfig:
     format: ExportFormat = field(default_factory=ExportFormat, metadata={"help": "how export stores each class"})
     zstd_level: int = setting(22, help="how hard the exported file is compressed", low=1, high=22)
     max_bytes: int | None = setting(None, help="largest exported file allowed; null: any", low=1)
-    output: str | None = setting(None, help="file to export to; null is export.camoe in the run folder")
+    output: str | None = setting(
+        None, help="file to export to, null is export.camoe in the run folder; run folder that job=checkpoint makes"
+    )
+    checkpoint: CheckpointJob = field(
+        default_factory=CheckpointJob, metadata={"help": "what job=checkpoint does with a run's checkpoint"}
+    )
     steps: int = setting(3, help="optimiser steps to profile; 0 only works out size, FLOPs and memory", low=0)
     nominal_params: float | None = setting(
         None,

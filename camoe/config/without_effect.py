@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from camoe.config.calibrated import CalibratedConfig
+from camoe.config.checkpoint_job import MAKE_A_FOLDER, NEED_ANOTHER
 from camoe.config.economy import V21Config
 from camoe.config.experts import WITH_HIDDEN
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
@@ -222,9 +223,26 @@ RULES = (
     Rule(("job.weights",), lambda run: run.job.name not in READ_A_RUN, "the job reads no weights"),
     Rule(("job.steps", "job.nominal_params"), lambda run: run.job.name != "profile", "job.name is not profile"),
     Rule(
-        ("job.format.*", "job.zstd_level", "job.max_bytes", "job.output"),
+        ("job.format.*", "job.zstd_level", "job.max_bytes"),
         lambda run: run.job.name != "export",
         "job.name is not export",
+    ),
+    Rule(("job.output",), lambda run: run.job.name not in ("export", "checkpoint"), "the job writes no such file"),
+    Rule(("job.checkpoint.*",), lambda run: run.job.name != "checkpoint", "job.name is not checkpoint"),
+    Rule(
+        ("job.output",),
+        lambda run: run.job.name == "checkpoint" and run.job.checkpoint.action not in MAKE_A_FOLDER,
+        "job.checkpoint.action only looks",
+    ),
+    Rule(
+        ("job.checkpoint.reset",),
+        lambda run: run.job.checkpoint.action != "reset",
+        "job.checkpoint.action is not reset",
+    ),
+    Rule(
+        ("job.checkpoint.others",),
+        lambda run: run.job.checkpoint.action not in NEED_ANOTHER,
+        "job.checkpoint.action takes one checkpoint",
     ),
     Rule(("data.path", "data.text_field"), lambda run: run.data.source == "python_stdlib", "data.source is not local"),
     *_rules_of_mechanisms(),

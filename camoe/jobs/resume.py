@@ -9,6 +9,7 @@ from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
 from camoe.config.kernel import KernelConfig
 from camoe.config.saved import saved_run
+from camoe.jobs.derived_run import refuse_weights_only
 from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.tracking.run_folder import RunFolder
 
@@ -22,6 +23,7 @@ def resumed_run(config: RunConfig, command: CommandRecord, *, lock: bool = True)
     """
     assert config.resume is not None
     folder = RunFolder.open(config.resume)
+    refuse_weights_only(folder)
     if any(override.lstrip("+").startswith("resume=") for override in command.overrides):
         refuse_foreign(
             command.overrides,

@@ -82,6 +82,13 @@ class CheckpointStore:
             damaged.append(f"{folder.name}: {problem}")
         return None, damaged
 
+    def named(self, name: str) -> tuple[Checkpoint | None, list[str]]:
+        """The checkpoint in the folder `name`, step_N, or the line that says why it does not count."""
+        problem = _problem(self.root / name)
+        if problem is not None or not name.startswith("step_"):
+            return None, [f"{name}: {problem}"]
+        return Checkpoint(self.root / name, int(name.removeprefix("step_"))), []
+
     def _prune(self, newest: Path) -> None:
         """Keep `newest` and the whole checkpoints just before it; what lies ahead of it is of a past that failed."""
         for leftover in self.root.glob(".step_*"):

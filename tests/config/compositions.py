@@ -58,6 +58,7 @@ REFUSED_PAIRS = {
 }
 NEEDED = {
     "data=local": ["data.path=text.txt"],
+    "job=checkpoint": ["job.run=r"],
     "job=evaluate": ["job.run=r"],
     "job=export": ["job.run=r"],
     "job=generate": ["job.run=r"],

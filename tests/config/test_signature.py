@@ -48,6 +48,8 @@ def changed(value: Any) -> Any:
         return not value
     if isinstance(value, str):
         return value + "x"
+    if isinstance(value, list):
+        return [*value, "x"]
     return "x" if value is None else value + 1
 
 
