@@ -1,4 +1,4 @@
-"""How much text the model has read when it predicts a held-out token: at the end of training and in job=evaluate."""
+"""How held-out text is scored, at the end of training and in job=evaluate, and what else job=evaluate measures."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ class EvaluationConfig:
         None, help="tokens from one sliding window to the next, at most train.ctx_len; null is half of it", low=1
     )
     by_document: bool = setting(False, help="begin every document with an empty state, as if it were alone")
+    tasks: list[str] | None = setting(
+        None, help="benchmarks of job=evaluate, each a file NAME.yaml below evaluation.task_data", affects_results=False
+    )
+    task_data: str | None = setting(
+        None, help="folder of lm-evaluation-harness task files and of their data", affects_results=False
+    )
+    limit: int | None = setting(None, help="first documents of each benchmark; null: all", low=1, affects_results=False)
+
+    def __post_init__(self) -> None:
+        if self.tasks and not self.task_data:
+            raise ConfigError(
+                f"evaluation.task_data: null, so there is nothing to read {', '.join(self.tasks)} from; "
+                "give the folder of the task files"
+            )
 
     def step_of(self, ctx_len: int) -> int:
         """Tokens from one window of `ctx_len` to the next; ConfigError when the stride is longer than that."""

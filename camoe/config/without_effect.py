@@ -220,6 +220,14 @@ RULES = (
     ),
     Rule(("job.run",), lambda run: run.job.name not in TAKE_A_RUN, "the job takes no run folder"),
     Rule(("evaluation.stride",), lambda run: run.evaluation.mode != "sliding", "evaluation.mode is not sliding"),
+    Rule(
+        ("evaluation.tasks", "evaluation.task_data", "evaluation.limit"),
+        lambda run: run.job.name != "evaluate",
+        "job.name is not evaluate",
+    ),
+    Rule(
+        ("evaluation.task_data", "evaluation.limit"), lambda run: not run.evaluation.tasks, "evaluation.tasks is empty"
+    ),
     Rule(("job.weights",), lambda run: run.job.name not in READ_A_RUN, "the job reads no weights"),
     Rule(("job.steps", "job.nominal_params"), lambda run: run.job.name != "profile", "job.name is not profile"),
     Rule(

@@ -57,6 +57,8 @@ IDLE = [
     (["optimizer.decay=none", "optimizer.final_ratio=0.2"], ["optimizer.decay=cosine"]),
     (["optimizer.decay=cosine", "optimizer.cycle_steps=100"], ["optimizer.decay=cosine_restarts"]),
     (["evaluation.stride=8"], ["evaluation.mode=sliding"]),
+    (["evaluation.task_data=d"], ["job=evaluate", "job.run=r", "evaluation.tasks=[a]"]),
+    (["job=evaluate", "job.run=r", "evaluation.limit=3"], ["evaluation.tasks=[a]", "evaluation.task_data=d"]),
     (["optimizer=adamw", "optimizer.muon_momentum=0.9"], ["optimizer=muon"]),
     (["averaging=none", "averaging.every=2"], ["averaging=swa"]),
     (["averaging=swa", "averaging.decay=0.9"], ["averaging=ema"]),

@@ -1,0 +1,59 @@
+"""Task files of lm-evaluation-harness, read so that nothing but local files is ever asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from camoe.config import ConfigError
+from camoe.config.refusal import not_an_option
+
+LOCAL_FORMATS = ("json", "text", "csv", "parquet", "arrow")  # of dataset_path: these builders read files alone
+
+
+def task_configs(names: list[str], folder: Path, cache_dir: Path) -> list[dict[str, Any]]:
+    """The tasks, each of a file NAME.yaml in the folder or below it, with absolute data_files.
+
+    Their data_files are relative to the folder. ConfigError in one line for a missing task, a missing file, or a task
+    whose data would come from a hub.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"evaluation.task_data: {folder} is no folder")
+    files = {file.stem: file for file in sorted(folder.rglob("*.yaml"), reverse=True)}
+    for name in names:
+        if name not in files:
+            raise not_an_option("evaluation.tasks", name, files or ["none: no *.yaml below it"], noun="task file")
+    return [{**_local(files[name], folder, cache_dir), "task": name} for name in names]
+
+
+def _local(file: Path, folder: Path, cache_dir: Path) -> dict[str, Any]:
+    """The content of a task file with absolute paths."""
+    try:
+        task = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(f"{file}: not readable as plain YAML ({problem})") from None
+    if not isinstance(task, dict) or task.get("dataset_path") not in LOCAL_FORMATS:
+        found = task.get("dataset_path") if isinstance(task, dict) else None
+        raise ConfigError(
+            f"{file}: dataset_path is {found}, which is no local data; must be one of {', '.join(LOCAL_FORMATS)}"
+        )
+    data_files = (task.get("dataset_kwargs") or {}).get("data_files")
+    if not data_files:
+        raise ConfigError(f"{file}: has no dataset_kwargs.data_files; must name local files")
+    where = _absolute(data_files, folder.resolve(), file)
+    return {**task, "dataset_kwargs": {**task["dataset_kwargs"], "data_files": where, "cache_dir": str(cache_dir)}}
+
+
+def _absolute(data_files: Any, folder: Path, task: Path) -> Any:
+    """A path, a list of paths, or these by split, all absolute."""
+    if isinstance(data_files, dict):
+        return {split: _absolute(files, folder, task) for split, files in data_files.items()}
+    if isinstance(data_files, list):
+        return [_absolute(file, folder, task) for file in data_files]
+    path = folder / str(data_files)
+    if not path.is_file():
+        raise ConfigError(f"{task}: data file {path} does not exist; give the folder that holds it as task_data")
+    return str(path)

@@ -1,0 +1,157 @@
+"""Benchmarks through lm-evaluation-harness on a task file of our own: figures by hand, errors, refusals, no network."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import yaml
+
+from camoe.config import ConfigError
+from camoe.data.byte_tokenizer import ByteTokenizer
+from camoe.inference.benchmark import BenchmarkFigure, run_benchmarks, standard_error
+from camoe.inference.continuation_scores import ContinuationScorer
+from tests.inference.test_continuation_scores import made_model, plain_score
+
+DOCUMENTS = [
+    {"text": "the cat sat on the mat", "choices": ["yes", "no", "it may be"], "gold": 1},
+    {"text": "a dog is", "choices": ["big", "cat"], "gold": 0},
+    {"text": "zebra", "choices": ["one", "two", "three"], "gold": 2},
+]
+SPLIT = {"dataset_path": "json", "test_split": "test"}
+WORD = {
+    "output_type": "loglikelihood",
+    "doc_to_text": "{{text.split(' ')[:-1]|join(' ')}}",
+    "doc_to_target": "{{' '+text.split(' ')[-1]}}",
+    "metric_list": [{"metric": "perplexity", "aggregation": "perplexity"}, {"metric": "acc", "aggregation": "mean"}],
+}
+CHOICE = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{text}}",
+    "doc_to_target": "{{gold}}",
+    "doc_to_choice": "{{choices}}",
+    "metric_list": [{"metric": "acc", "aggregation": "mean"}, {"metric": "acc_norm", "aggregation": "mean"}],
+}
+ROLLING = {
+    "output_type": "loglikelihood_rolling",
+    "doc_to_text": "",
+    "doc_to_target": "{{text}}",
+    "metric_list": [{"metric": name} for name in ("word_perplexity", "byte_perplexity", "bits_per_byte")],
+}
+ANSWER = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{text}}",
+    "doc_to_target": "x",
+    "generation_kwargs": {"until": ["q"], "max_gen_toks": 5},
+    "metric_list": [{"metric": "exact_match"}],
+}
+TASKS: dict[str, dict[str, Any]] = {"word": WORD, "choice": CHOICE, "rolling": ROLLING}
+
+
+def write_tasks(folder: Path, tasks: dict[str, dict[str, Any]] = TASKS) -> Path:
+    """A folder with these task files and their data."""
+    (folder / "tasks").mkdir(parents=True)
+    (folder / "documents.jsonl").write_text("".join(json.dumps(document) + "\n" for document in DOCUMENTS))
+    for name, task in tasks.items():
+        data = {"dataset_kwargs": {"data_files": {"test": "documents.jsonl"}}}
+        (folder / "tasks" / f"{name}.yaml").write_text(yaml.safe_dump({**SPLIT, **data, **task}))
+    return folder
+
+
+def refuse_to_connect(*_: Any, **__: Any) -> NoReturn:
+    raise AssertionError("the network was asked")
+
+
+def plain_total(context: str, continuation: str) -> float:
+    """Log-probability in nats, by a forward pass per token."""
+    encode = ByteTokenizer().encode
+    return sum(plain_score(made_model(), (0, *encode(context)), tuple(encode(continuation)))[0])
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], BenchmarkFigure]:
+    folder = write_tasks(tmp_path_factory.mktemp("task_data"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse_to_connect)
+        patch.setattr(socket, "getaddrinfo", refuse_to_connect)
+        scorer = ContinuationScorer(made_model(), 64, 16)
+        found = run_benchmarks(scorer, ByteTokenizer(), [*TASKS], folder, folder / "cache")
+    assert [figure.n for figure in found] == [len(DOCUMENTS)] * len(found)
+    return {(figure.task, figure.metric): figure for figure in found}
+
+
+def test_word_prediction_is_that_of_a_plain_computation(figures: dict[tuple[str, str], BenchmarkFigure]) -> None:
+    pairs = [text["text"].rpartition(" ") for text in DOCUMENTS]  # type: ignore[attr-defined]
+    totals = np.array([plain_total(before, f" {last}") for before, _, last in pairs])
+    perplexity = figures["word", "perplexity"]
+    assert perplexity.value == pytest.approx(math.exp(-totals.mean()), rel=1e-4)
+    assert perplexity.error == pytest.approx(perplexity.value * totals.std(ddof=1) / math.sqrt(3), rel=1e-4)
+
+
+def test_the_chosen_answers_are_the_likeliest(figures: dict[tuple[str, str], BenchmarkFigure]) -> None:
+    right, right_by_length = [], []
+    for document in DOCUMENTS:
+        choices: Any = document["choices"]
+        totals = np.array([plain_total(str(document["text"]), f" {choice}") for choice in choices])
+        right.append(totals.argmax() == document["gold"])
+        right_by_length.append((totals / [len(choice) for choice in choices]).argmax() == document["gold"])
+    for metric, expected in (("acc", right), ("acc_norm", right_by_length)):
+        figure = figures["choice", metric]
+        assert figure.value == pytest.approx(np.mean(expected))
+        assert figure.error == pytest.approx(np.std(expected, ddof=1) / math.sqrt(3))
+
+
+def test_rolling_perplexities_are_of_words_and_of_bytes(figures: dict[tuple[str, str], BenchmarkFigure]) -> None:
+    texts = [str(document["text"]) for document in DOCUMENTS]
+    nats = -np.array([plain_total("", text) for text in texts])
+    sizes = np.array([len(text.encode()) for text in texts])
+    words = sum(len(text.split()) for text in texts)
+    bits = figures["rolling", "bits_per_byte"]
+    assert bits.value == pytest.approx(nats.sum() / math.log(2) / sizes.sum(), rel=1e-5)
+    assert figures["rolling", "byte_perplexity"].value == pytest.approx(2**bits.value, rel=1e-5)
+    assert figures["rolling", "word_perplexity"].value == pytest.approx(math.exp(nats.sum() / words), rel=1e-4)
+    rest = nats - nats.sum() / sizes.sum() * sizes
+    assert bits.error == pytest.approx(math.sqrt(3 / 2 * (rest**2).sum()) / sizes.sum() / math.log(2), rel=1e-4)
+
+
+def test_a_limit_takes_the_first_documents(tmp_path: Path) -> None:
+    folder = write_tasks(tmp_path / "data", {"word": WORD})
+    scorer = ContinuationScorer(made_model(), 64, 16)
+    perplexity, _ = run_benchmarks(scorer, ByteTokenizer(), ["word"], folder, tmp_path / "cache", limit=1)
+    before, _, last = str(DOCUMENTS[0]["text"]).rpartition(" ")
+    assert perplexity.n == 1
+    assert perplexity.value == pytest.approx(math.exp(-plain_total(before, f" {last}")), rel=1e-4)
+    assert math.isnan(perplexity.error)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"dataset_path": "EleutherAI/lambada_openai"}, "dataset_path is EleutherAI/lambada_openai, which is no local"),
+        ({"dataset_kwargs": {}}, "has no dataset_kwargs.data_files"),
+        ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, "gone.jsonl does not exist"),
+    ],
+)
+def test_what_is_not_local_is_refused_in_one_line(tmp_path: Path, task: dict[str, Any], words: str) -> None:
+    folder = write_tasks(tmp_path / "data", {"word": {**WORD, **task}})
+    with pytest.raises(ConfigError, match=words) as refusal:
+        run_benchmarks(ContinuationScorer(made_model(), 64, 16), ByteTokenizer(), ["word"], folder, tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_task_without_a_file_names_the_nearest(tmp_path: Path) -> None:
+    folder = write_tasks(tmp_path / "data")
+    scorer = ContinuationScorer(made_model(), 64, 16)
+    with pytest.raises(ConfigError, match="no task file 'wrd'; did you mean word"):
+        run_benchmarks(scorer, ByteTokenizer(), ["wrd"], folder, tmp_path)
+    with pytest.raises(ConfigError, match="is no folder"):
+        run_benchmarks(scorer, ByteTokenizer(), ["word"], folder / "gone", tmp_path)
+
+
+def test_an_unknown_aggregation_has_no_error() -> None:
+    assert math.isnan(standard_error("f1_score", 0.5, [0.0, 1.0]))
