@@ -1,4 +1,7 @@
-"""Any option of one group composes with any of another, or is refused in a line that names both."""
+"""Any option of one group composes with any of another, or is refused in a line that names both.
+
+The quick suite takes every fifth row.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,13 @@ def test_rows_hold_every_pair() -> None:
 
 
 @pytest.mark.usefixtures("hydra")
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: ",".join(row))
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, marks=[pytest.mark.slow] if number % 5 else [], id=",".join(row))
+        for number, row in enumerate(ROWS)
+    ],
+)
 def test_row_composes_and_resolves(row: list[str]) -> None:
     config = run_config(*row, *needed_by(row))
     assert isinstance(config, RunConfig)
