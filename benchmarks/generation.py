@@ -14,7 +14,8 @@ from benchmarks.sample import Contestant, Sample
 from benchmarks.session import Session
 from benchmarks.whole_step import TINY
 from benchmarks.workload import StepShape, build_model
-from camoe.inference.generation import Sampling, next_token, token_by_token
+from camoe.inference.generation import token_by_token
+from camoe.inference.sampling import Sampling, next_token
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
 

@@ -27,6 +27,16 @@ class JobConfig:
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)
     top_p: float = setting(0.9, help="nucleus sampling mass", above=0, high=1)
+    top_k: int = setting(0, help="sample among this many likeliest tokens; 0: all", low=0)
+    repetition_penalty: float = setting(1.0, help="divides the logits of tokens so far; 1: none", low=1)
+    repetition_window: int = setting(0, help="last tokens that the penalty sees; 0: all so far", low=0)
+    stop: str = setting("", help="text after which a continuation ends; empty: only at the end of text")
+    prompts_file: str | None = setting(
+        None, help="file of prompts to continue as one batch: .jsonl with a `prompt` each, or text, one a line"
+    )
+    interactive: bool = setting(False, help="read lines and go on with each, remembering all; Ctrl-D ends")
+    save_state: str | None = setting(None, help="file to keep the text in, with the model's state after it")
+    load_state: str | None = setting(None, help="file of job.save_state whose text the prompt goes on with")
     format: ExportFormat = field(default_factory=ExportFormat, metadata={"help": "how export stores each class"})
     zstd_level: int = setting(22, help="how hard the exported file is compressed", low=1, high=22)
     max_bytes: int | None = setting(None, help="largest exported file allowed; null: any", low=1)
@@ -46,3 +56,7 @@ class JobConfig:
     def __post_init__(self) -> None:
         if self.name in READ_A_RUN and self.run is None:
             raise ConfigError(f"job.run: null with job.name {self.name}, which reads a run; give job.run=FOLDER")
+        if self.prompts_file is not None and (self.interactive or self.save_state or self.load_state):
+            raise ConfigError(
+                "job.prompts_file: many texts at once; not together with job.interactive, save_state or load_state"
+            )

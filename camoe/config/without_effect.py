@@ -229,6 +229,17 @@ RULES = (
         ("evaluation.task_data", "evaluation.limit"), lambda run: not run.evaluation.tasks, "evaluation.tasks is empty"
     ),
     Rule(("job.weights",), lambda run: run.job.name not in READ_A_RUN, "the job reads no weights"),
+    Rule(
+        ("job.prompts_file", "job.interactive", "job.save_state", "job.load_state"),
+        lambda run: run.job.name != "generate",
+        "job.name is not generate",
+    ),
+    Rule(
+        ("job.prompt",),
+        lambda run: run.job.interactive or run.job.prompts_file is not None,
+        "the prompts are read elsewhere (job.interactive, job.prompts_file)",
+    ),
+    Rule(("job.repetition_window",), lambda run: run.job.repetition_penalty == 1, "job.repetition_penalty is 1: none"),
     Rule(("job.steps", "job.nominal_params"), lambda run: run.job.name != "profile", "job.name is not profile"),
     Rule(
         ("job.format.*", "job.zstd_level", "job.max_bytes"),

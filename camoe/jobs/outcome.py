@@ -7,16 +7,15 @@ from typing import Any
 
 from camoe.config.job import JobConfig
 from camoe.data.corpus import Corpus
-from camoe.data.tokenizer import SEPARATOR, Tokenizer
+from camoe.data.tokenizer import Tokenizer
 from camoe.economy.market import CalibratedMarket, CapitalMarket, Market
 from camoe.economy.market_report import gini
+from camoe.inference.continuation import TextState
 from camoe.inference.document_scores import DocumentScores
 from camoe.inference.evaluation import Evaluation
-from camoe.inference.generation import Sampling, generate
-from camoe.kernels.matmul_precision import matmul_precision
+from camoe.inference.writer import Writer
 from camoe.model.cost import model_cost
 from camoe.model.language_model import LanguageModel
-from camoe.model.precision import computing_in
 from camoe.tracking.market_findings import ANCHOR, market_findings
 from camoe.tracking.metrics_log import last_record_with
 from camoe.tracking.run_folder import RunFolder
@@ -27,12 +26,9 @@ from camoe.training.trainer import Trainer
 
 def sample(model: LanguageModel, tokenizer: Tokenizer, job: JobConfig, seed: int) -> str:
     """Text that continues job.prompt; an empty prompt starts a document."""
-    prompt = [SEPARATOR, *tokenizer.encode(job.prompt)]
-    sampling = Sampling(job.temperature, job.top_p)
-    # Token by token anything else is slower: other precisions pay for one-row products, bf16 for casting all weights.
-    with matmul_precision("highest"), computing_in("fp32", model):
-        tokens = generate(model, prompt, job.sample_tokens, sampling, seed=seed, stop_at=SEPARATOR)
-    return tokenizer.decode(tokens)
+    writer = Writer(model, tokenizer, job, seed)
+    (written,) = writer.go_on([TextState()], [job.prompt], traced=False)
+    return written.continuation
 
 
 def final_record(trainer: Trainer, corpus: Corpus, evaluation: Evaluation, documents: DocumentScores) -> dict[str, Any]:

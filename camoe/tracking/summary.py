@@ -18,6 +18,7 @@ from camoe.config.experts import LETTERS, NAMES, ExpertsConfig, expert_labels
 from camoe.tracking.bars import BLOCK, bar, expert_colours, marked_bar, stacked_bar, texture
 from camoe.tracking.market_findings import findings_page
 from camoe.tracking.named_values import named_values
+from camoe.tracking.printable import printable
 from camoe.tracking.short_number import short_number
 
 WIDTH = 80
@@ -208,7 +209,7 @@ def _legend(summary: RunSummary, colours: Sequence[str], colour: bool) -> Text:
 
 
 def _sample(summary: RunSummary) -> RenderableType:
-    shown = _printable(summary.sample)[:LONGEST_SAMPLE].rstrip()
+    shown = printable(summary.sample)[:LONGEST_SAMPLE].rstrip()
     text = Text(summary.prompt, style="bold").append(shown, style="not bold")
     return Group(_heading("Sampled continuation"), Padding(text, (0, 0, 0, 2)))
 
@@ -223,8 +224,3 @@ def _where(summary: RunSummary) -> RenderableType:
     if summary.mlflow_look:
         grid.add_row("look", summary.mlflow_look)
     return grid
-
-
-def _printable(text: str) -> str:
-    """Control characters, which a young model may emit, made visible."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)

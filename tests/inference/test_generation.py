@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from camoe.inference.generation import Sampling, _likeliest, generate, next_token, token_by_token
+from camoe.inference.generation import generate, token_by_token
+from camoe.inference.sampling import Sampling, _likeliest, next_token
 from camoe.kernels import one_token
 from camoe.model.language_model import LanguageModel
 from tests.small_run import small_run
