@@ -12,11 +12,11 @@ SQLITE = "sqlite:///"
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The same configuration with data.path, data.cache_dir and a sqlite tracking.uri made absolute.
+    """The same configuration with data.path, data.cache_dir, train.init_from and a sqlite tracking.uri made absolute.
 
     Idempotent; the signature stays what it was. Links are kept, so that a path ends in the name that the user wrote.
     """
-    data, uri = config.data, config.tracking.uri
+    data, train, uri = config.data, config.train, config.tracking.uri
     return replace(
         config,
         data=replace(
@@ -24,6 +24,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
             path=os.path.abspath(data.path) if data.path else data.path,
             cache_dir=os.path.abspath(data.cache_dir),
         ),
+        train=replace(train, init_from=os.path.abspath(train.init_from)) if train.init_from else train,
         tracking=replace(config.tracking, uri=absolute_sqlite(uri) if uri else uri),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from camoe.config.data import DataConfig
+from camoe.config.train import TrainConfig
 
 DIGITS = 10
 
@@ -17,8 +18,8 @@ def signature(config: Any) -> str:
     """Hash, 10 hexadecimal digits, of every setting that can change results.
 
     Settings and groups whose metadata says `affects_results=False` are left out. The order of dictionary entries
-    counts, because phases run in the order written. Of data.path only the last name counts: where a text lies does
-    not change it, and the corpus fingerprint in the run's provenance tells texts of one name apart.
+    counts, because phases run in the order written. Of data.path and train.init_from only the last name counts: where
+    a file lies does not change it, and the hashes in the run's provenance tell files of one name apart.
     """
     text = json.dumps(result_settings(config), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
@@ -36,6 +37,7 @@ def result_settings(value: Any) -> Any:
 
 def _counted(group: Any, name: str) -> Any:
     value = getattr(group, name)
-    if isinstance(group, DataConfig) and name == "path" and value:
+    of_a_file = isinstance(group, DataConfig) and name == "path"
+    if value and (of_a_file or (isinstance(group, TrainConfig) and name == "init_from")):
         return os.path.basename(os.path.abspath(value))
     return value

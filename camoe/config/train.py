@@ -12,6 +12,12 @@ class TrainConfig:
     """What one optimiser step reads, and what happens between steps."""
 
     base_lr: float = setting(1e-3, help="learning rate before phase multipliers and schedule", above=0)
+    init_from: str | None = setting(
+        None, help="RWKV-7 weights (.safetensors or .pth) to begin with, each RWKV expert from the channel mix"
+    )
+    init_noise: float = setting(
+        0.0, help="standard deviation of the noise that each RWKV expert receives on weights of train.init_from", low=0
+    )
     ctx_len: int = setting(256, help="tokens T of one training sequence", low=2)
     micro_batch: int = setting(8, help="sequences per forward pass", low=1)
     grad_accum: int = setting(1, help="micro-batches per optimiser step", low=1)

@@ -218,6 +218,9 @@ RULES = (
         lambda run: not run.tracking.mlflow,
         "tracking.mlflow is false",
     ),
+    Rule(("train.init_noise",), lambda run: run.train.init_from is None, "train.init_from is null"),
+    Rule(("train.init_noise",), lambda run: not run.experts.has("rwkv_ffn"), "experts.rwkv_ffn is 0"),
+    Rule(("train.init_*",), lambda run: run.job.name != "train", "job.name is not train"),
     Rule(("job.run",), lambda run: run.job.name not in TAKE_A_RUN, "the job takes no run folder"),
     Rule(("evaluation.stride",), lambda run: run.evaluation.mode != "sliding", "evaluation.mode is not sliding"),
     Rule(

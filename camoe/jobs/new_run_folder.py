@@ -8,6 +8,7 @@ from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord
 from camoe.config.signature import signature
 from camoe.data.corpus import Corpus
+from camoe.jobs.initial_weights import FACT, InitialWeights
 from camoe.jobs.placement import Placement
 from camoe.model.language_model import LanguageModel
 from camoe.model.weights_hash import weights_hash
@@ -22,8 +23,12 @@ def new_run_folder(
     model: LanguageModel,
     placement: Placement,
     processes: int = 1,
+    initial: InitialWeights | None = None,
 ) -> RunFolder:
-    """Make the folder of a run that `processes` of them are about to begin, with what it was made from."""
+    """Make the folder of a run that `processes` of them are about to begin, with what it was made from.
+
+    `initial`: the weights that its model has been filled with.
+    """
     provenance = collect_provenance(
         data=corpus.fingerprint,
         initial_weights_by_group=weights_hash(model),
@@ -36,6 +41,7 @@ def new_run_folder(
         matmul_precision=placement.matmul.name,
         threads=placement.threads,
         processes=processes,
+        **({FACT: initial.fact()} if initial else {}),
     )
     return RunFolder.create(
         config.output_dir,

@@ -6,6 +6,7 @@ from camoe.config import RunConfig
 from camoe.config.averaging import AveragingConfig
 from camoe.config.experts import NAMES, OF_RWKV_LAYERS, ExpertsConfig
 from camoe.data.corpus import Corpus
+from camoe.jobs.initial_weights import InitialWeights
 from camoe.jobs.placement import Placement
 from camoe.kernels.ranks import Ranks
 from camoe.model.cost import model_cost
@@ -37,7 +38,12 @@ WHY = {
 
 
 def opening_lines(
-    config: RunConfig, placement: Placement, corpus: Corpus, model: LanguageModel, ranks: Ranks
+    config: RunConfig,
+    placement: Placement,
+    corpus: Corpus,
+    model: LanguageModel,
+    ranks: Ranks,
+    initial: InitialWeights | None = None,
 ) -> list[Choice]:
     """Choices in the order a reader asks for them: where, on what, which model, which text, for how long."""
     return [
@@ -45,6 +51,7 @@ def opening_lines(
         *_ranks_lines(config, ranks),
         *_arithmetic_lines(config),
         *_model_lines(config, model),
+        *([initial.choice()] if initial else []),
         *_text_lines(config, corpus),
         *_schedule_lines(config),
     ]

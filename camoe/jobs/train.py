@@ -21,6 +21,7 @@ from camoe.data.evaluation_windows import evaluation_windows
 from camoe.data.preparation import prepare
 from camoe.inference.document_scores import DocumentScores
 from camoe.inference.evaluation import Evaluation
+from camoe.jobs.initial_weights import load_initial_weights
 from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.opening_lines import opening_lines
 from camoe.jobs.outcome import averaged_record, final_record, run_summary, sample
@@ -79,10 +80,11 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     text = TrainingText.of(config, corpus)
     held_out = evaluation_windows(corpus, config.train.ctx_len, config.evaluation)
     model = model_to_train(config, placement)
+    initial = load_initial_weights(config, model, folder)
     if folder is not None:
         refuse_other_text(folder.fact("data"), corpus, folder.path)
     elif ranks.is_first:
-        folder = new_run_folder(config, command, corpus, model, placement, ranks.count)
+        folder = new_run_folder(config, command, corpus, model, placement, ranks.count, initial)
     folder = RunFolder(Path(ranks.tell(str(folder.path) if folder is not None else None)))
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
     with (
@@ -91,7 +93,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     ):
         trainer = Trainer(config, model, text, tracker, checkpoints, display, ranks)
         display.say(f"run folder {folder.path}")
-        display.choices(opening_lines(config, placement, corpus, model, ranks))
+        display.choices(opening_lines(config, placement, corpus, model, ranks, initial))
         _go_on_or_begin(trainer)
         with ranks.watched(partial(_finish, tracker)):
             trainer.fit(interruption)

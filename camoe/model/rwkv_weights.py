@@ -17,6 +17,7 @@ from camoe.config.refusal import ConfigError
 from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from camoe.model.language_model import LanguageModel
 
+OF_THE_VOCABULARY = ("emb.weight", "head.weight")  # the first to be compared: most misfits are of their sizes
 _CHANNEL_MIX = re.compile(r"blocks\.(\d+)\.ffn\.(.+)")
 
 
@@ -35,13 +36,16 @@ def read_rwkv_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file of RWKV weights") from None
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
         raise ConfigError(
             f"{path}: not a readable .safetensors or .pth file of tensors ({type(error).__name__})"
         ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise ConfigError(f"{path}: not one dictionary of tensors by name, as RWKV weights are")
+    return tensors
 
 
 @torch.no_grad()
@@ -62,7 +66,7 @@ def load_rwkv_weights(
     own = dict(model.named_parameters())
     targets = {name: [target for target in _targets(model, name) if target in own] for name in weights}
     _check_depth(weights, len(model.blocks))
-    for name, filled in targets.items():
+    for name, filled in sorted(targets.items(), key=lambda target: target[0] not in OF_THE_VOCABULARY):
         if not filled and not _done_without(model, name):
             raise ConfigError(f"{name} {list(weights[name].shape)}: {_no_place(name)}")
         for target in filled:
@@ -126,7 +130,10 @@ def _no_place(name: str) -> str:
 def _check_size(name: str, tensor: Tensor, parameter: Tensor) -> None:
     """Official files store some vectors with other leading ones ([C] or [1,1,C]); the numbers are the same."""
     if [size for size in tensor.shape if size > 1] != [size for size in parameter.shape if size > 1]:
-        raise ConfigError(f"{name}: the file has {list(tensor.shape)}, the model needs {list(parameter.shape)}")
+        meaning = " (tokenizer.vocab_size, model.n_embd)" if name in OF_THE_VOCABULARY else ""
+        raise ConfigError(
+            f"{name}: the file has {list(tensor.shape)}, the model needs {list(parameter.shape)}{meaning}"
+        )
 
 
 def _copy(parameter: Tensor, tensor: Tensor, noise_std: float, generator: torch.Generator) -> None:

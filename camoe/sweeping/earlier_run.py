@@ -1,4 +1,4 @@
-"""What a run of the same settings and the same text, made before, means for the one that is asked for."""
+"""What a run of the same settings, text and initial weights, made before, means for the one that is asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings, signature
 from camoe.sweeping.slurm_queue import SlurmQueue
+from camoe.tracking.file_hash import file_sha256
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.run_index import RunIndex
 from camoe.tracking.run_status import RunStatus
@@ -56,12 +57,15 @@ def earlier_run(
 ) -> EarlierRun | None:
     """The finished run of these settings, else the newest one, else None.
 
-    The signature in a folder's name only leads there: settings and text are compared. `fingerprint` gives the text's;
-    it is asked only when a folder's settings agree, and None means that the text is another one. With `force` only
-    runs made since the command was `issued` count: a job that is started again finds its own.
+    The signature in a folder's name only leads there: settings, text and initial weights are compared. `fingerprint`
+    gives the text's; it is asked only when a folder's settings agree, and None means that the text is another one. With
+    `force` only runs made since the command was `issued` count: a job that is started again finds its own.
     """
     paths = (index or RunIndex(config.output_dir)).signed(signature(config), since=issued if config.force else None)
     same = [folder for path in paths if (folder := _same_settings(path, config)) is not None]
+    if config.train.init_from and same:
+        weights = file_sha256(config.train.init_from)
+        same = [folder for folder in same if folder.provenance().get("init_from", {}).get("sha256") == weights]
     if not same:
         return None
     text = fingerprint(with_absolute_paths(config))

@@ -34,8 +34,9 @@ class Check:
 def self_check(model: LanguageModel, batch: Batch) -> list[Check]:
     """Check every loss term, the gate with the market on and off, and causality; raise DeadMechanismError.
 
-    Weights that start at zero would hide live paths, so they hold small random values during the checks and are put
-    back afterwards. The market's state and every generator are left as they were.
+    Weights that start at zero and experts that start equal would hide live paths, so small random values are added to
+    them during the checks, and they are put back afterwards. The market's state and every generator are left as they
+    were.
     """
     bidding = model.market.bidding
     with _every_path_open(model), uncompiled(model):
@@ -145,17 +146,33 @@ def _leak(model: LanguageModel, batch: Batch, terms: ElectionTerms) -> tuple[flo
 @contextmanager
 def _every_path_open(model: LanguageModel) -> Iterator[None]:
     zeros: list[Tensor] = [parameter for parameter in model.parameters() if not parameter.detach().any()]
+    hidden = [(parameter, parameter.detach().clone()) for parameter in (*zeros, *_repeated_experts(model))]
     learns = {parameter: parameter.requires_grad for parameter in model.parameters()}
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in zeros:
-            parameter.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
+        for parameter, _ in hidden:
+            parameter += (0.02 * torch.randn(parameter.shape, generator=generator)).to(parameter.device)
     model.requires_grad_(True)
     try:
         yield
     finally:
         with torch.no_grad():
-            for parameter in zeros:
-                parameter.zero_()
+            for parameter, value in hidden:
+                parameter.copy_(value)
         for parameter, flag in learns.items():
             parameter.requires_grad_(flag)
+
+
+def _repeated_experts(model: LanguageModel) -> Iterator[Tensor]:
+    """Parameters, not zero, of experts equal to one before them, as weights from elsewhere leave them."""
+    for block in model.blocks:
+        seen: list[dict[str, Tensor]] = []
+        for expert in block.mixture.experts:  # type: ignore[union-attr]
+            own = {name: parameter.detach() for name, parameter in expert.named_parameters()}
+            if any(_equal(own, other) for other in seen):
+                yield from (parameter for parameter in expert.parameters() if parameter.detach().any())
+            seen.append(own)
+
+
+def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -26,6 +26,14 @@ def test_paths_are_absolute_and_stay_so_elsewhere(tmp_path: Path, monkeypatch: p
     assert with_absolute_paths(saved) == saved
 
 
+def test_initial_weights_are_found_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = small_run(train={"init_from": "weights/w.pth"})
+    saved = with_absolute_paths(config)
+    assert saved.train.init_from == f"{tmp_path}/weights/w.pth"
+    assert signature(saved) == signature(config)
+
+
 def test_what_is_no_path_stays_as_it_is() -> None:
     config = with_absolute_paths(small_run(tracking={"uri": "http://host:5000"}))
     assert (config.data.path, config.tracking.uri) == (None, "http://host:5000")

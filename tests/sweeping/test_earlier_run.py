@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -47,6 +48,18 @@ def made(config: RunConfig, state: State, *, hours: int = 0, text: str = TEXT, s
 
 def text_is(fingerprint: str | None) -> Callable[[RunConfig], str | None]:
     return lambda _: fingerprint
+
+
+def test_initial_weights_of_the_same_name_are_told_apart(config: RunConfig, tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"first")
+    config = replace(config, train=replace(config.train, init_from=str(file)))
+    folder = made(config, "finished")
+    for content, same in ((b"first", True), (b"other", False)):
+        file.write_bytes(content)
+        facts = folder.provenance() | {"init_from": {"sha256": hashlib.sha256(b"first").hexdigest()}}
+        folder.provenance_file.write_text(json.dumps(facts))
+        assert (found(config) is not None) == same
 
 
 def found(config: RunConfig, issued: datetime = NOW, text: str | None = TEXT) -> tuple[Path, str, str] | None:

@@ -29,6 +29,17 @@ def test_every_live_composition_passes(economy: str, router: str, mix: tuple[int
     assert any("market off" in check.what for check in checks)
 
 
+def test_experts_that_start_equal_pass_and_stay_equal() -> None:
+    model = LanguageModel(small_run("off", experts={"rwkv_ffn": 4, "transformer_prefix": 0}))
+    for block in model.blocks:
+        for expert in block.mixture.experts:
+            torch.nn.init.constant_(expert.value.weight, 0.01)
+            expert.load_state_dict(block.mixture.experts[0].state_dict())
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    assert self_check(model, _batch())
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+
+
 def test_a_static_router_that_learns_is_named() -> None:
     model = LanguageModel(small_run("off", router={"kind": "frozen"}))
     for block in model.blocks:
