@@ -21,6 +21,11 @@ class EvaluationConfig:
         None, help="tokens from one sliding window to the next, at most train.ctx_len; null is half of it", low=1
     )
     by_document: bool = setting(False, help="begin every document with an empty state, as if it were alone")
+    domain_field: str | None = setting(
+        None,
+        help="field of a JSONL record whose value is the domain of its text; null: its package, or file",
+        affects_results=False,
+    )
     tasks: list[str] | None = setting(
         None, help="benchmarks of job=evaluate, each a file NAME.yaml below evaluation.task_data", affects_results=False
     )

@@ -224,7 +224,7 @@ RULES = (
     Rule(("job.run",), lambda run: run.job.name not in TAKE_A_RUN, "the job takes no run folder"),
     Rule(("evaluation.stride",), lambda run: run.evaluation.mode != "sliding", "evaluation.mode is not sliding"),
     Rule(
-        ("evaluation.tasks", "evaluation.task_data", "evaluation.limit"),
+        ("evaluation.domain_field", "evaluation.tasks", "evaluation.task_data", "evaluation.limit"),
         lambda run: run.job.name != "evaluate",
         "job.name is not evaluate",
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from camoe.config import ConfigError
 from camoe.config.refusal import nearest
-from camoe.data.record_file import RECORD_SUFFIXES, record_documents
+from camoe.data.record_file import JSON_SUFFIXES, RECORD_SUFFIXES, json_records, record_documents
 from camoe.data.source import Split, file_identity, split_of
 from camoe.data.text_file import TEXT_SUFFIXES, text_documents
 
@@ -32,13 +32,28 @@ class LocalFiles:
     def identity(self) -> list[list[str | int]]:
         return [[split, *file_identity(file.resolve())] for split, file in sorted(self.files.items())]
 
+    def labelled(self, split: Split, domain_field: str | None = None) -> Iterator[tuple[str, str]]:
+        """(domain, text) of each document: the value of that field of its JSON record, else the name of its file."""
+        file = self.files[split]
+        if domain_field is None:
+            return ((file.name, text) for text in self.documents(split))
+        if not file.name.endswith(JSON_SUFFIXES):
+            raise ConfigError(
+                f"evaluation.domain_field: {file} has no fields; must be one of {', '.join(JSON_SUFFIXES)}"
+            )
+        records = json_records(file, self.text_field, domain_field)
+        return ((str(domain), text) for text, domain in records if self._wants_text(split, text))
+
     def documents(self, split: Split) -> Iterator[str]:
         file = self.files[split]
         if file.name.endswith(TEXT_SUFFIXES):
             return text_documents(file, lambda block: self._wants(split, block))
         documents = record_documents(file, self.text_field)
+        return (text for text in documents if self._wants_text(split, text))
+
+    def _wants_text(self, split: Split, text: str) -> bool:
         # surrogatepass: a broken \ud800 escape is repaired later, it must not stop the split
-        return (text for text in documents if self._wants(split, text.encode("utf-8", "surrogatepass")))
+        return self._wants(split, text.encode("utf-8", "surrogatepass"))
 
     def _wants(self, split: Split, content: bytes) -> bool:
         return self.path.is_dir() or split_of(content, self.valid_fraction) == split

@@ -66,6 +66,10 @@ class PythonStdlib:
         return [version, *(file_identity(self.root / path) for path in self.modules)]
 
     def documents(self, split: Split) -> Iterator[str]:
+        return (text for _, text in self.labelled(split))
+
+    def labelled(self, split: Split) -> Iterator[tuple[str, str]]:
+        """(package, text) of each document; 'modules' for those that are in none."""
         for path in self.modules:
             if split_of(path.encode(), self.valid_fraction) != split:
                 continue
@@ -73,7 +77,8 @@ class PythonStdlib:
             with tokenize.open(self.root / path) as module:
                 text = module.read()
             if not GENERATED.search(text[:HEAD_CHARACTERS]):
-                yield text
+                package, inside, _ = path.partition("/")
+                yield package if inside else "modules", text
 
 
 def _is_excluded_folder(name: str) -> bool:

@@ -11,7 +11,8 @@ from camoe.config import ConfigError
 from camoe.config.refusal import nearest
 from camoe.data.reading import open_bytes
 
-RECORD_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".arrow")
+JSON_SUFFIXES = (".jsonl", ".jsonl.gz")
+RECORD_SUFFIXES = (*JSON_SUFFIXES, ".parquet", ".arrow")
 BATCH_ROWS = 1024
 
 
@@ -21,10 +22,11 @@ def record_documents(path: Path, text_field: str) -> Iterator[str]:
         return _parquet_documents(path, text_field)
     if path.suffix == ".arrow":
         return _arrow_documents(path, text_field)
-    return _json_documents(path, text_field)
+    return (text for text, _ in json_records(path, text_field))
 
 
-def _json_documents(path: Path, text_field: str) -> Iterator[str]:
+def json_records(path: Path, text_field: str, other_field: str | None = None) -> Iterator[tuple[str, Any]]:
+    """The text field of every line, and the value of another field that every line must have; None without one."""
     with open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -36,7 +38,9 @@ def _json_documents(path: Path, text_field: str) -> Iterator[str]:
             if not isinstance(record[text_field], str):
                 kind = type(record[text_field]).__name__
                 raise ConfigError(f"data.text_field: {where} has a {kind} in '{text_field}'; must be text")
-            yield record[text_field]
+            if other_field is not None and other_field not in record:
+                raise _no_such_field(where, other_field, record, "evaluation.domain_field")
+            yield record[text_field], None if other_field is None else record[other_field]
 
 
 def _parse(where: str, line: bytes) -> dict[str, Any]:
@@ -98,8 +102,8 @@ def _broken(path: Path, error: Exception) -> ConfigError:
     return ConfigError(f"data.path: {path} cannot be read ({str(error).splitlines()[0]})")
 
 
-def _no_such_field(where: str, text_field: str, fields: Iterable[str]) -> ConfigError:
+def _no_such_field(where: str, text_field: str, fields: Iterable[str], setting: str = "data.text_field") -> ConfigError:
     fields = list(fields)
     near = nearest(text_field, fields)
     hint = f"; did you mean {near}?" if near else ";"
-    return ConfigError(f"data.text_field: {where} has no field '{text_field}'{hint} (fields: {', '.join(fields)})")
+    return ConfigError(f"{setting}: {where} has no field '{text_field}'{hint} (fields: {', '.join(fields)})")

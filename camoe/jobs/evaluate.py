@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,44 +11,40 @@ from rich.console import Console
 from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord, setting_name
 from camoe.config.evaluation import EvaluationConfig
+from camoe.data.document_domains import held_out_domains
 from camoe.data.evaluation_windows import evaluation_windows
 from camoe.inference.benchmark import BenchmarkFigure, require_lm_eval, run_benchmarks
-from camoe.inference.benchmark_report import BenchmarkProgress, benchmark_table
 from camoe.inference.continuation_scores import ContinuationScorer
-from camoe.inference.document_scores import DocumentScores
 from camoe.inference.evaluation import Evaluation, evaluate
+from camoe.inference.evaluation_report import BenchmarkProgress, benchmark_table, domain_table
+from camoe.inference.evaluation_results import EvaluationResults
 from camoe.jobs.trained_run import TrainedRun, open_trained_run
 from camoe.model.language_model import LanguageModel
+from camoe.tracking.array_file import save_arrays
 from camoe.tracking.atomic_file import write_json
+from camoe.tracking.late_results import LateResult, send_late_results
 from camoe.tracking.routing_statistics import routing_statistics_of
+from camoe.tracking.run_folder import RunFolder
 
 SCORING = ("evaluation.mode", "evaluation.stride", "evaluation.by_document")
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
-    """Print figures and write them to evaluation.json in the run folder, or beside the exported file."""
+    """Print figures and write them to evaluation.json in the run folder, or beside the exported file.
+
+    A run that is in MLflow gets them there as well.
+    """
     if config.evaluation.tasks:
         require_lm_eval()
     trained = open_trained_run(config, command)
     own = scoring(config, command, trained.config)
+    domains = held_out_domains(trained.config.data, own.domain_field)
     figures = benchmarks(trained, own)
-    result = score(trained, own, trained.model)
-    room = {"raw": "final", "averaged": "final_averaged"}[trained.origin.weights]
-    record = {
-        "step": trained.origin.step,
-        "evaluation": vars(own),
-        **result.record(room),
-        f"{room}/bpb_error": DocumentScores.of(result).bpb_error(),
-        "benchmarks": [_in_json(figure) for figure in figures],
-    }
-    write_json(trained.result("evaluation.json"), record)
-    print(
-        f"{result.bits_per_byte:.4f} bits per byte over {result.text_bytes:,} bytes of held-out text, "
-        f"{trained.origin.weights} weights, {own.in_words(trained.config.train.ctx_len)}, "
-        f"computed in {trained.model.precision}, after step {trained.origin.step} of {trained.source}"
-    )
-    if figures:
-        Console().print(benchmark_table(figures))
+    results = EvaluationResults.of(score(trained, own, trained.model), domains, figures)
+    files = _save(trained, own, results)
+    _show(trained, own, results)
+    if trained.source.is_dir():
+        send_late_results(RunFolder.open(trained.source), _late(trained, results), files)
 
 
 def scoring(config: RunConfig, command: CommandRecord, run: RunConfig) -> EvaluationConfig:
@@ -70,16 +66,40 @@ def benchmarks(trained: TrainedRun, config: EvaluationConfig) -> list[BenchmarkF
     """The figures of the benchmarks that were asked for, none where none were."""
     if not config.tasks or not config.task_data:
         return []
-    train = trained.config.train
+    train, folder = trained.config.train, Path(config.task_data)
     scorer = ContinuationScorer(trained.model, train.micro_batch * train.ctx_len, train.ctx_len)
     cache = Path(trained.config.data.cache_dir) / "benchmarks"
-    folder = Path(config.task_data)
     with BenchmarkProgress() as progress:
         return run_benchmarks(
             scorer, trained.corpus.tokenizer, config.tasks, folder, cache, limit=config.limit, progress=progress
         )
 
 
-def _in_json(figure: BenchmarkFigure) -> dict[str, object]:
-    """A standard error that is not known is null."""
-    return {**asdict(figure), "error": None if math.isnan(figure.error) else figure.error}
+def _save(trained: TrainedRun, config: EvaluationConfig, results: EvaluationResults) -> list[Path]:
+    """The files written."""
+    room = {"raw": "final", "averaged": "final_averaged"}[trained.origin.weights]
+    figures, positions = trained.result("evaluation.json"), trained.result("evaluation_positions.npz")
+    write_json(figures, {"step": trained.origin.step, "evaluation": vars(config), **results.record(room)})
+    save_arrays(positions, vars(results.positions))
+    return [figures, positions]
+
+
+def _show(trained: TrainedRun, config: EvaluationConfig, results: EvaluationResults) -> None:
+    print(
+        f"{results.whole.bits_per_byte:.4f} bits per byte over {results.whole.text_bytes:,} bytes of held-out text, "
+        f"{trained.origin.weights} weights, {config.in_words(trained.config.train.ctx_len)}, "
+        f"computed in {trained.model.precision}, after step {trained.origin.step} of {trained.source}"
+    )
+    if len(results.domains) > 1:
+        Console().print(domain_table(results.domains))
+    if results.benchmarks:
+        Console().print(benchmark_table(results.benchmarks))
+
+
+def _late(trained: TrainedRun, results: EvaluationResults) -> Iterator[LateResult]:
+    """The metrics at the checkpoint's step; loss by position is a curve whose steps are positions."""
+    room = {"raw": "evaluation", "averaged": "evaluation_averaged"}[trained.origin.weights]
+    for name, value in results.metrics():
+        yield LateResult(f"{room}/{name}", value, trained.origin.step)
+    for band in results.positions.bands():
+        yield LateResult(f"{room}/loss_by_position", band["nats"], int(band["first"]))

@@ -33,6 +33,8 @@ ARTIFACTS = (
     "ledger.jsonl",
     "train.log",
     "documents.parquet",
+    "evaluation.json",
+    "evaluation_positions.npz",
     "summary.txt",
     "summary.svg",
     "report.html",

@@ -14,6 +14,7 @@ outputs/<date>/<time>-<name>-<signature>/
     samples/          generated text
     probe/            who served a fixed set of held-out tokens at every evaluation, and their losses
     documents.parquet the last evaluation, document by document
+    evaluation.json   what job=evaluate found last, and evaluation_positions.npz, its loss by position
     report.html       everything above on one page, when the run has finished or failed
 """
 

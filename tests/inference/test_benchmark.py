@@ -16,7 +16,7 @@ from camoe.config import ConfigError
 from camoe.data.byte_tokenizer import ByteTokenizer
 from camoe.inference.benchmark import BenchmarkFigure, run_benchmarks, standard_error
 from camoe.inference.continuation_scores import ContinuationScorer
-from tests.inference.test_continuation_scores import made_model, plain_score
+from tests.inference.test_continuation_scores import plain_score, the_model
 
 DOCUMENTS = [
     {"text": "the cat sat on the mat", "choices": ["yes", "no", "it may be"], "gold": 1},
@@ -70,7 +70,7 @@ def refuse_to_connect(*_: Any, **__: Any) -> NoReturn:
 def plain_total(context: str, continuation: str) -> float:
     """Log-probability in nats, by a forward pass per token."""
     encode = ByteTokenizer().encode
-    return sum(plain_score(made_model(), (0, *encode(context)), tuple(encode(continuation)))[0])
+    return sum(plain_score((0, *encode(context)), tuple(encode(continuation)))[0])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], B
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", refuse_to_connect)
         patch.setattr(socket, "getaddrinfo", refuse_to_connect)
-        scorer = ContinuationScorer(made_model(), 64, 16)
+        scorer = ContinuationScorer(the_model(), 64, 16)
         found = run_benchmarks(scorer, ByteTokenizer(), [*TASKS], folder, folder / "cache")
     assert [figure.n for figure in found] == [len(DOCUMENTS)] * len(found)
     return {(figure.task, figure.metric): figure for figure in found}
@@ -121,7 +121,7 @@ def test_rolling_perplexities_are_of_words_and_of_bytes(figures: dict[tuple[str,
 
 def test_a_limit_takes_the_first_documents(tmp_path: Path) -> None:
     folder = write_tasks(tmp_path / "data", {"word": WORD})
-    scorer = ContinuationScorer(made_model(), 64, 16)
+    scorer = ContinuationScorer(the_model(), 64, 16)
     perplexity, _ = run_benchmarks(scorer, ByteTokenizer(), ["word"], folder, tmp_path / "cache", limit=1)
     before, _, last = str(DOCUMENTS[0]["text"]).rpartition(" ")
     assert perplexity.n == 1
@@ -140,13 +140,13 @@ def test_a_limit_takes_the_first_documents(tmp_path: Path) -> None:
 def test_what_is_not_local_is_refused_in_one_line(tmp_path: Path, task: dict[str, Any], words: str) -> None:
     folder = write_tasks(tmp_path / "data", {"word": {**WORD, **task}})
     with pytest.raises(ConfigError, match=words) as refusal:
-        run_benchmarks(ContinuationScorer(made_model(), 64, 16), ByteTokenizer(), ["word"], folder, tmp_path)
+        run_benchmarks(ContinuationScorer(the_model(), 64, 16), ByteTokenizer(), ["word"], folder, tmp_path)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_task_without_a_file_names_the_nearest(tmp_path: Path) -> None:
     folder = write_tasks(tmp_path / "data")
-    scorer = ContinuationScorer(made_model(), 64, 16)
+    scorer = ContinuationScorer(the_model(), 64, 16)
     with pytest.raises(ConfigError, match="no task file 'wrd'; did you mean word"):
         run_benchmarks(scorer, ByteTokenizer(), ["wrd"], folder, tmp_path)
     with pytest.raises(ConfigError, match="is no folder"):

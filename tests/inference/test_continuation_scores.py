@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 
@@ -19,6 +21,18 @@ def made_model(**groups: object) -> LanguageModel:
     return model
 
 
+@functools.cache
+def the_model() -> LanguageModel:
+    """The one of the default composition; nobody changes it."""
+    return made_model()
+
+
+@functools.cache
+def plain_score(context: Tokens, continuation: Tokens) -> tuple[list[float], list[bool]]:
+    """`score_by_token` under it."""
+    return score_by_token(the_model(), context, continuation)
+
+
 def made_pairs() -> list[tuple[Tokens, Tokens]]:
     """Contexts of many lengths: some alone, some with several continuations, two of them of one length."""
     generator = torch.Generator().manual_seed(2)
@@ -33,7 +47,7 @@ def made_pairs() -> list[tuple[Tokens, Tokens]]:
 
 
 @torch.no_grad()
-def plain_score(model: LanguageModel, context: Tokens, continuation: Tokens) -> tuple[list[float], list[bool]]:
+def score_by_token(model: LanguageModel, context: Tokens, continuation: Tokens) -> tuple[list[float], list[bool]]:
     """Every token predicted by a forward pass of its own over all that stands before it."""
     read, values, likeliest = list(context), [], []
     for token in continuation:
@@ -50,13 +64,13 @@ def assert_equal(score: ContinuationScore, values: list[float], likeliest: list[
     assert score.total == pytest.approx(sum(values), rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize(("tokens_per_pass", "chunk_len"), [(1, 4), (40, 8), (1000, 100), (64, 3)])
+@pytest.mark.parametrize(("tokens_per_pass", "chunk_len"), [(1, 3), (40, 8), (1000, 100)])
 def test_every_token_has_its_plain_log_probability(tokens_per_pass: int, chunk_len: int) -> None:
-    model, pairs = made_model(), made_pairs()
+    model, pairs = the_model(), made_pairs()
     done: list[int] = []
     scores = ContinuationScorer(model, tokens_per_pass, chunk_len).score(pairs, done.append)
     for score, (context, continuation) in zip(scores, pairs, strict=True):
-        assert_equal(score, *plain_score(model, context, continuation))
+        assert_equal(score, *plain_score(context, continuation))
     assert sum(done) == len(pairs)
 
 
@@ -67,11 +81,11 @@ def test_states_that_grow_are_carried_as_well(model: dict[str, object]) -> None:
     experts = {"rwkv_ffn": 4, "transformer_prefix": 0} if "layers" in model else {}
     made, pairs = made_model(model=model, experts=experts), made_pairs()
     for score, pair in zip(ContinuationScorer(made, 40, 8).score(pairs), pairs, strict=True):
-        assert_equal(score, *plain_score(made, *pair))
+        assert_equal(score, *score_by_token(made, *pair))
 
 
 def test_a_greedy_continuation_is_the_likeliest() -> None:
-    model, context, continuation = made_model(), (0, 5, 6), []
+    model, context, continuation = the_model(), (0, 5, 6), []
     with torch.no_grad():
         for _ in range(5):
             continuation.append(int(model(torch.tensor([[*context, *continuation]]))[0][0, -1].argmax()))
@@ -80,7 +94,7 @@ def test_a_greedy_continuation_is_the_likeliest() -> None:
 
 
 def test_states_are_those_behind_each_prefix() -> None:
-    model, prefixes = made_model(), [tuple(range(1, 1 + size)) for size in (5, 2, 9, 5, 1)]
+    model, prefixes = the_model(), [tuple(range(1, 1 + size)) for size in (5, 2, 9, 5, 1)]
     seen = []
     with torch.no_grad():
         for numbers, state in ContinuationScorer(model, 100, 4).states(prefixes):

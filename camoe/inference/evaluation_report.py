@@ -1,4 +1,4 @@
-"""Benchmarks on the terminal: how far they are, and what they found."""
+"""An evaluation on the terminal: how far its benchmarks are, and what was found."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, Time
 from rich.table import Table
 
 from camoe.inference.benchmark import BenchmarkFigure
+from camoe.inference.domain_scores import DomainScore
+
+SHOWN_DOMAINS = 10
 
 
 def benchmark_table(figures: Sequence[BenchmarkFigure]) -> Table:
@@ -22,6 +25,20 @@ def benchmark_table(figures: Sequence[BenchmarkFigure]) -> Table:
     for figure in figures:
         error = "" if math.isnan(figure.error) else f"± {figure.error:.4g}"
         table.add_row(figure.task, figure.metric, f"{figure.value:.4f}", error, f"{figure.n:,}")
+    return table
+
+
+def domain_table(scores: Sequence[DomainScore]) -> Table:
+    """The largest domains, and one row for all others."""
+    table = Table("domain")
+    for title in ("bits per byte", "bytes", "documents"):
+        table.add_column(title, justify="right")
+    shown, others = scores[:SHOWN_DOMAINS], scores[SHOWN_DOMAINS:]
+    if others:
+        sums = (sum(getattr(score, name) for score in others) for name in ("documents", "tokens", "bytes", "nats"))
+        shown = [*shown, DomainScore(f"{len(others)} others", *sums)]
+    for score in shown:
+        table.add_row(score.domain, f"{score.bits_per_byte:.4f}", f"{score.bytes:,}", f"{score.documents:,}")
     return table
 
 

@@ -1,0 +1,53 @@
+"""job=evaluate of a run that was really trained: figures by position and domain, and benchmarks offline."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.inference.test_benchmark import CHOICE, WORD, refuse_to_connect, write_tasks
+from tests.jobs.command import ROOT
+from tests.jobs.test_export import _job
+
+STAGED = ROOT.parent / "shared" / "data" / "eval"
+
+
+def test_one_file_holds_what_was_found(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_tasks(tmp_path / "data", {"word": WORD, "choice": CHOICE})
+    _job("evaluate", finished, "evaluation.tasks=[word,choice]", f"evaluation.task_data={folder}")
+    found = json.loads((finished / "evaluation.json").read_text())
+    assert [(row["task"], row["metric"], row["n"]) for row in found["benchmarks"]] == [
+        ("word", "perplexity", 3),
+        ("word", "acc", 3),
+        ("choice", "acc", 3),
+        ("choice", "acc_norm", 3),
+    ]
+    assert sum(row["bytes"] for row in found["domains"]) == found["final/bytes"]
+    with np.load(finished / "evaluation_positions.npz") as positions:
+        assert len(positions["nats"]) == 32
+        total = float((positions["nats"] * positions["targets"]).sum())
+    assert total / math.log(2) / found["final/bytes"] == pytest.approx(found["final/bpb"], rel=1e-6)
+    assert "acc_norm" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STAGED.is_dir(), reason=f"no benchmark data in {STAGED}")
+def test_lambada_and_blimp_run_offline(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse_to_connect)
+    asked = ("evaluation.tasks=[lambada,blimp]", f"evaluation.task_data={STAGED}", "evaluation.limit=50")
+    _job("evaluate", finished, *asked)
+    figures = {
+        (row["task"], row["metric"]): row
+        for row in json.loads((finished / "evaluation.json").read_text())["benchmarks"]
+    }
+    assert {row["n"] for row in figures.values()} == {50}
+    assert figures["lambada", "perplexity"]["value"] > 1
+    assert 0 <= figures["lambada", "acc"]["value"] <= 1
+    assert 0 <= figures["blimp", "acc"]["value"] <= 1
+    assert figures["blimp", "acc"]["error"] > 0
