@@ -9,8 +9,8 @@ from camoe.config.export import ExportFormat
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-JOBS = ("train", "evaluate", "generate", "export", "checkpoint", "profile", "status", "sync_tracking")
-READ_A_RUN = ("evaluate", "generate", "export", "checkpoint")  # and cannot do without one
+JOBS = ("train", "evaluate", "generate", "export", "checkpoint", "replay_batch", "profile", "status", "sync_tracking")
+READ_A_RUN = ("evaluate", "generate", "export", "checkpoint", "replay_batch")  # and cannot do without one
 TAKE_A_RUN = (*READ_A_RUN, "sync_tracking")
 
 

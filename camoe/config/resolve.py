@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from camoe.config.diagnostics import diagnosed
 from camoe.config.refusal import ConfigError
 from camoe.config.run import RunConfig
 from camoe.config.unknown_setting import unknown_setting
@@ -16,7 +17,7 @@ from camoe.config.value_check import check_value
 
 
 def resolve(cfg: DictConfig) -> RunConfig:
-    """The typed configuration of a composition.
+    """The typed configuration of a composition, with what its `diagnostics` fixes.
 
     Raises `ConfigError` for a name that `+` or `++` let through, a deleted or missing value, an interpolation that
     leads nowhere, a value outside its limits, and a broken rule between settings.
@@ -26,7 +27,7 @@ def resolve(cfg: DictConfig) -> RunConfig:
     _check(cfg, "")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, RunConfig)
-    return config
+    return diagnosed(config)
 
 
 def _check(node: DictConfig, prefix: str) -> None:

@@ -10,6 +10,7 @@ from camoe.config.analysis import AnalysisConfig
 from camoe.config.averaging import AveragingConfig
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.data import DataConfig
+from camoe.config.diagnostics import SETS
 from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
 from camoe.config.evaluation import EvaluationConfig
 from camoe.config.experts import WITH_HIDDEN, ExpertsConfig
@@ -71,6 +72,12 @@ class RunConfig:
     )
     sweep: str | None = setting(None, help="name of the sweep this run belongs to", affects_results=False)
     arm: str | None = setting(None, help="name of this run's arm in the sweep", affects_results=False)
+    diagnostics: str = setting(
+        "none",
+        help="no_amp, no_fast_math, fp32_kernel: take one suspect away; nan: stop at the first non-finite tensor",
+        options=tuple(SETS),
+        affects_results=False,
+    )
     force: bool = setting(False, help="run again what has run already", affects_results=False)
     retry: str = setting(
         "none", help="failed: run what failed before once more", options=("none", "failed"), affects_results=False

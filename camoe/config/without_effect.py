@@ -250,6 +250,7 @@ RULES = (
         "job.name is not export",
     ),
     Rule(("job.output",), lambda run: run.job.name not in ("export", "checkpoint"), "the job writes no such file"),
+    Rule(("job.weights",), lambda run: run.job.name == "replay_batch", "job=replay_batch runs the state that was kept"),
     Rule(("job.checkpoint.*",), lambda run: run.job.name != "checkpoint", "job.name is not checkpoint"),
     Rule(
         ("job.output",),

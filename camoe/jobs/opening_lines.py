@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from camoe.config import RunConfig
 from camoe.config.averaging import AveragingConfig
+from camoe.config.diagnostics import in_words
 from camoe.config.experts import NAMES, OF_RWKV_LAYERS, ExpertsConfig
 from camoe.data.corpus import Corpus
 from camoe.jobs.initial_weights import InitialWeights
@@ -49,6 +50,7 @@ def opening_lines(
     return [
         *placement.choices(),
         *_ranks_lines(config, ranks),
+        *_diagnostics_line(config.diagnostics),
         *_arithmetic_lines(config),
         *_model_lines(config, model),
         *([initial.choice()] if initial else []),
@@ -64,6 +66,11 @@ def _ranks_lines(config: RunConfig, ranks: Ranks) -> list[Choice]:
     share = BatchShare.of(config.train, ranks.index, ranks.count)
     size = share.parts[0].stop - share.parts[0].start
     return [Choice("processes", str(ranks.count), f"each takes {len(share.parts)} x {size} sequences; {ranks.link}")]
+
+
+def _diagnostics_line(diagnostics: str) -> list[Choice]:
+    """What it changes; nothing where nothing is diagnosed."""
+    return [] if diagnostics == "none" else [Choice("diagnostics", diagnostics, in_words(diagnostics))]
 
 
 def _arithmetic_lines(config: RunConfig) -> list[Choice]:

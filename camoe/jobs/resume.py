@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from camoe.config import RunConfig
+from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
+from camoe.config.diagnostics import SETS
 from camoe.config.kernel import KernelConfig
 from camoe.config.saved import saved_run
 from camoe.jobs.derived_run import refuse_weights_only
@@ -27,12 +28,17 @@ def resumed_run(config: RunConfig, command: CommandRecord, *, lock: bool = True)
     if any(override.lstrip("+").startswith("resume=") for override in command.overrides):
         refuse_foreign(
             command.overrides,
-            ("resume",),
+            ("resume", "diagnostics"),
             f"resume: {config.resume} goes on with",
             ", or start a new run without resume",
         )
         saved = saved_run(folder.config(), str(folder.config_file))
-        config = replace(saved, resume=config.resume)
+        if SETS[config.diagnostics]:
+            raise ConfigError(
+                f"diagnostics: {config.diagnostics} beside resume would change the run; start a new one with it, or "
+                "resume with diagnostics=nan"
+            )
+        config = replace(saved, resume=config.resume, diagnostics=config.diagnostics)
     if lock:
         folder.lock()
     return folder, with_absolute_paths(config)

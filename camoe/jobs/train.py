@@ -16,6 +16,7 @@ from pathlib import Path
 from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
 from camoe.config.command_record import CommandRecord
+from camoe.config.diagnostics import WATCH
 from camoe.data.corpus import Corpus
 from camoe.data.evaluation_windows import evaluation_windows
 from camoe.data.preparation import prepare
@@ -74,6 +75,8 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     kernel = config.kernel if folder is None else kernel_as_begun(config.kernel, folder)
     placement = place(kernel, config)
     Tracker.check(config.tracking)
+    if config.diagnostics == WATCH and ranks.count > 1:
+        raise ConfigError(f"diagnostics: {WATCH} watches one process, not {ranks.count}; start or resume it with one")
     BatchShare.of(config.train, ranks.index, ranks.count)
     with ranks.first_before_others():
         corpus = prepare(config.data, config.tokenizer)

@@ -18,6 +18,7 @@ from camoe.tracking.routing_statistics import RoutingStatistics
 from camoe.training.audit import measure_credit
 from camoe.training.gradient_sum import sum_gradients
 from camoe.training.micro_batch import MicroBatch
+from camoe.training.non_finite import NonFiniteWatch
 from camoe.training.objectives import Losses, compute_losses, settlement_record
 from camoe.training.phases import Phase
 from camoe.training.window_load import load_of_window
@@ -45,11 +46,13 @@ def train_step(
     *,
     grad_clip: float,
     ranks: Ranks = ALONE,
+    watch: NonFiniteWatch | None = None,
 ) -> StepResult:
     """Accumulate gradients over the window, settle the market once, then update the weights once.
 
     `batches` are this rank's share of the window; all ranks come to the same weights, market and statistics. A loss or
-    gradient that is not finite on any of them leaves weights, optimiser, market and statistics as they were.
+    gradient that is not finite on any of them leaves weights, optimiser, market and statistics as they were; a `watch`
+    raises NonFiniteTensor before.
     """
     optimizer.zero_grad(set_to_none=True)
     (window_tokens,) = ranks.sum([torch.stack([micro.batch.mask.sum() for micro in batches]).sum()])
@@ -58,7 +61,7 @@ def train_step(
     routed: list[tuple[RoutingDecision, Tensor]] = []
     window_load = load_of_window(model, batches, ranks)
     for micro in batches:
-        losses = _learn_from(model, micro, window_tokens, window_load, ranks, audits=settles)
+        losses = _learn_from(model, micro, window_tokens, window_load, ranks, audits=settles, watch=watch)
         _add_up(totals, losses.named())
         routed.append((losses.trace.decision(), losses.mask))
         if settles:
@@ -67,6 +70,8 @@ def train_step(
     with room("router"):
         balance = model.balancer.window_sums(routed, ranks)
     sum_gradients(model.parameters(), ranks)
+    if watch is not None:
+        watch.gradients()
     with room("gradient_norm"):
         norm = _clip(_without_critics(model), grad_clip)
         critic_norm = _clip([parameter for critic in model.critics() for parameter in critic.parameters()], grad_clip)
@@ -102,6 +107,7 @@ def _learn_from(
     ranks: Ranks,
     *,
     audits: bool,
+    watch: NonFiniteWatch | None,
 ) -> Losses:
     """Forward and backward of one micro-batch."""
     trace = RoutingTrace(audited_layer=micro.audit.layer if micro.audit and audits else None)
@@ -109,6 +115,8 @@ def _learn_from(
         losses = compute_losses(
             model, micro.batch, micro.terms, trace, window_tokens=window_tokens, window_load=window_load, ranks=ranks
         )
+    if watch is not None:
+        watch.losses(losses)
     if model.market.needs_weight_credit:
         trace.watch_weights()
     if losses.total.requires_grad:

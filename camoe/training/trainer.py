@@ -6,12 +6,15 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from camoe.config import ConfigError, RunConfig
+from camoe.config.diagnostics import WATCH
 from camoe.config.signature import result_settings
 from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.inference.evaluation import Evaluation, evaluate
@@ -22,14 +25,17 @@ from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
 from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.routing_statistics import routing_statistics_of
+from camoe.tracking.shown_path import shown_path
 from camoe.tracking.tracker import Tracker
 from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import CheckpointStore, Snapshot
+from camoe.training.evidence import copied, keep_evidence
 from camoe.training.experiments import Experiments
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.log_window import LogWindow
 from camoe.training.micro_batch import MicroBatch, micro_batches
+from camoe.training.non_finite import NonFiniteTensor, NonFiniteWatch
 from camoe.training.objectives import Batch
 from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
@@ -46,7 +52,7 @@ CHECK_LEN = 32  # tokens per sequence of the self-check
 
 
 class TooManySkippedSteps(RuntimeError):
-    """The loss was not finite too often."""
+    """The loss or a gradient was not finite too often."""
 
 
 @dataclass
@@ -103,6 +109,7 @@ class Trainer:
         self.average = WeightAverage(config.averaging, self.schedule.total_steps)
         self.window = LogWindow(model)
         self.progress = Progress()
+        self.watch = NonFiniteWatch(model) if config.diagnostics == WATCH else None
         self._audit_cost = AuditCost.of(model)
         self._counting = counting_passes(model, len(self.share.parts), self._tokens_per_step)
         self._stopwatch = Stopwatch()
@@ -115,7 +122,7 @@ class Trainer:
         self._stopwatch.start()
         with interruption.deferred(self.ranks.largest):
             while self.progress.step < self.schedule.total_steps and not interruption.requested:
-                phase = self.advance()
+                phase = self.advance() if self.watch is None else self._advance_or_keep_evidence()
                 if self._due(self.config.tracking.log_every) or self.progress.step == phase.end:
                     self._log(phase)  # also at a phase's end, so that no record mixes phases
                 if self._due(self.config.train.eval_every):
@@ -129,6 +136,22 @@ class Trainer:
         self._note(phase, self._step(phase))
         self.average.note(self.model, self.progress.step)
         return phase
+
+    def _advance_or_keep_evidence(self) -> Phase:
+        """`advance`; where a tensor is not finite, what job=replay_batch needs lies in the run folder afterwards."""
+        before, window = copied(self.snapshot()), self.loader.window(self.progress.step)
+        try:
+            return self.advance()
+        except NonFiniteTensor as found:
+            place = keep_evidence(self._run_folder, before, window, found.finding)
+            self.display.say(f"not finite: {found.finding}")
+            replay = f"python run.py job=replay_batch job.run={shown_path(self._run_folder)}"
+            self.display.say(f"state before the step and its tokens are in {shown_path(place)}; run it again: {replay}")
+            raise
+
+    @property
+    def _run_folder(self) -> Path:
+        return self.checkpoints.root.parent
 
     def _save(self) -> None:
         if not self.ranks.is_first:
@@ -242,7 +265,11 @@ class Trainer:
             batches = self.batches(self.progress.step)
         clip = self.config.optimizer.grad_clip
         statistics = self.window.statistics
-        return train_step(self.model, self.optimizer, batches, phase, statistics, grad_clip=clip, ranks=self.ranks)
+        step = partial(train_step, self.model, self.optimizer, batches, phase, statistics, grad_clip=clip)
+        if self.watch is None:
+            return step(ranks=self.ranks)
+        with self.watch.watching(self.progress.step + 1):
+            return step(ranks=self.ranks, watch=self.watch)
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""
@@ -256,12 +283,16 @@ class Trainer:
                 self.progress.extra_passes += self._audit_cost.of_step(done, self.config.train.ctx_len)
         else:
             self.progress.skipped_steps += 1
-            log.warning("step %d: loss or gradient is not finite, step skipped", self.progress.step)
+            log.warning("step %d: loss or gradient is not finite, step skipped; %s", self.progress.step, self._cause())
         if self.progress.skipped_steps > self.config.train.max_skipped_steps:
             raise TooManySkippedSteps(
-                f"{self.progress.skipped_steps} steps skipped for a loss that is not finite, in phase {phase.name}; "
-                f"train.max_skipped_steps allows {self.config.train.max_skipped_steps}"
+                f"{self.progress.skipped_steps} steps skipped for a loss or gradient that is not finite, the last one "
+                f"step {self.progress.step} in phase {phase.name}; train.max_skipped_steps allows "
+                f"{self.config.train.max_skipped_steps}; {self._cause()}"
             )
+
+    def _cause(self) -> str:
+        return f"find the first tensor: python run.py resume={shown_path(self._run_folder)} diagnostics=nan"
 
     def _due(self, interval: int) -> bool:
         return self.progress.step % interval == 0 or self.progress.step == self.schedule.total_steps

@@ -62,6 +62,7 @@ NEEDED = {
     "job=evaluate": ["job.run=r"],
     "job=export": ["job.run=r"],
     "job=generate": ["job.run=r"],
+    "job=replay_batch": ["job.run=r"],
     "job=status": ["sweep=s"],
     "model=cdrmix_1b": ["model.n_layer=4"],  # not refused, but large
 }

@@ -20,6 +20,7 @@ WITHOUT_RESULTS = {
     "resume",
     "sweep",
     "arm",
+    "diagnostics",
     "force",
     "retry",
     "data.cache_dir",

@@ -82,6 +82,7 @@ IDLE = [
     (["job.repetition_window=9"], ["job.repetition_penalty=1.2"]),
     (["job.zstd_level=3", "job.format.experts=int4"], ["job=export", "job.run=old"]),
     (["job.output=f"], ["job=export", "job.run=old"]),
+    (["job=replay_batch", "job.run=old", "job.weights=averaged"], ["job=evaluate"]),
     (["job.checkpoint.action=slim"], ["job=checkpoint", "job.run=old"]),
     (["job=checkpoint", "job.run=old", "job.output=f"], ["job.checkpoint.action=slim"]),
     (["job=checkpoint", "job.run=old", "job.checkpoint.reset=both"], ["job.checkpoint.action=reset"]),

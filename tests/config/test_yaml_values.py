@@ -41,7 +41,17 @@ def test_groups_and_options() -> None:
         "optimizer": ["adamw", "adamw8bit", "muon"],
         "averaging": ["ema", "none", "swa"],
         "kernel": ["auto", "chunked", "cuda", "native", "reference"],
-        "job": ["checkpoint", "evaluate", "export", "generate", "profile", "status", "sync_tracking", "train"],
+        "job": [
+            "checkpoint",
+            "evaluate",
+            "export",
+            "generate",
+            "profile",
+            "replay_batch",
+            "status",
+            "sync_tracking",
+            "train",
+        ],
         "tracking": ["local", "mlflow"],
     }
 
