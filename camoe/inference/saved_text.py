@@ -27,6 +27,7 @@ def save_text(path: Path, text: TextState, model: LanguageModel) -> None:
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     tensors["tokens"] = torch.tensor(text.tokens, dtype=torch.int64)
     made_by = {"architecture": _architecture(model), "weights": json.dumps(weights_hash(model))}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, save(tensors, {"format": FORMAT, "unread": str(text.unread), **made_by}))
 
 

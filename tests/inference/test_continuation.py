@@ -72,8 +72,8 @@ def test_a_batch_of_different_lengths_continues_each_text_as_alone(shape: str, s
 def test_a_saved_text_goes_on_as_one_read_from_its_beginning(shape: str, tmp_path: Path) -> None:
     model, text = _model(shape), TextState()
     first = _continue(model, text, PROMPTS[0], GREEDY, 8)
-    save_text(tmp_path / "text", text, model)
-    loaded = load_text(tmp_path / "text", model, "job.load_state")
+    save_text(tmp_path / "new" / "text", text, model)
+    loaded = load_text(tmp_path / "new" / "text", model, "job.load_state")
     assert loaded.tokens == [*PROMPTS[0], *first.out]
     again = _continue(model, loaded, [7, 7], LIVELY, 10, seed=4)
     whole = _continue(model, TextState(), [*PROMPTS[0], *first.out, 7, 7], LIVELY, 10, seed=4)
