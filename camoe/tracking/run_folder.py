@@ -11,6 +11,7 @@ outputs/<date>/<time>-<name>-<signature>/
     status.json       running, finished, failed or killed, and why
     mlflow.json       which MLflow run this is and how far it has been sent
     checkpoints/      states to go on from
+    diagnostics/      the step that diagnostics=nan stopped at, for job=replay_batch
     samples/          generated text
     probe/            who served a fixed set of held-out tokens at every evaluation, and their losses
     documents.parquet the last evaluation, document by document
