@@ -9,8 +9,18 @@ from camoe.config.export import ExportFormat
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-JOBS = ("train", "evaluate", "generate", "export", "checkpoint", "replay_batch", "profile", "status", "sync_tracking")
-READ_A_RUN = ("evaluate", "generate", "export", "checkpoint", "replay_batch")  # and cannot do without one
+JOBS = (
+    *("train", "evaluate", "generate", "export", "export_rwkv", "checkpoint", "replay_batch"),
+    *("profile", "status", "sync_tracking"),
+)
+READ_A_RUN = (
+    "evaluate",
+    "generate",
+    "export",
+    "export_rwkv",
+    "checkpoint",
+    "replay_batch",
+)  # and cannot do without one
 TAKE_A_RUN = (*READ_A_RUN, "sync_tracking")
 
 
@@ -41,7 +51,8 @@ class JobConfig:
     zstd_level: int = setting(22, help="how hard the exported file is compressed", low=1, high=22)
     max_bytes: int | None = setting(None, help="largest exported file allowed; null: any", low=1)
     output: str | None = setting(
-        None, help="file to export to, null is export.camoe in the run folder; run folder that job=checkpoint makes"
+        None,
+        help="file to export to, null: export.camoe or rwkv.safetensors in the run folder; folder job=checkpoint makes",
     )
     checkpoint: CheckpointJob = field(
         default_factory=CheckpointJob, metadata={"help": "what job=checkpoint does with a run's checkpoint"}

@@ -249,7 +249,11 @@ RULES = (
         lambda run: run.job.name != "export",
         "job.name is not export",
     ),
-    Rule(("job.output",), lambda run: run.job.name not in ("export", "checkpoint"), "the job writes no such file"),
+    Rule(
+        ("job.output",),
+        lambda run: run.job.name not in ("export", "export_rwkv", "checkpoint"),
+        "the job writes no such file",
+    ),
     Rule(("job.weights",), lambda run: run.job.name == "replay_batch", "job=replay_batch runs the state that was kept"),
     Rule(("job.checkpoint.*",), lambda run: run.job.name != "checkpoint", "job.name is not checkpoint"),
     Rule(

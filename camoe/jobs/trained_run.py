@@ -21,7 +21,12 @@ from camoe.tracking.run_folder import RunFolder
 from camoe.training.checkpoint import CheckpointStore
 
 _OF_AN_EVALUATION = ("job", "kernel", "evaluation")
-OWN_SETTINGS = {"evaluate": _OF_AN_EVALUATION, "export": _OF_AN_EVALUATION, "generate": ("job", "kernel", "seed")}
+OWN_SETTINGS = {
+    "evaluate": _OF_AN_EVALUATION,
+    "export": _OF_AN_EVALUATION,
+    "export_rwkv": ("job", "kernel"),
+    "generate": ("job", "kernel", "seed"),
+}
 ATTEMPTS = 3  # each loses only to a trainer that wrote another checkpoint meanwhile
 
 

@@ -45,6 +45,7 @@ def test_groups_and_options() -> None:
             "checkpoint",
             "evaluate",
             "export",
+            "export_rwkv",
             "generate",
             "profile",
             "replay_batch",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from camoe.config import ConfigError, RunConfig
 from camoe.jobs.initial_weights import FACT, load_initial_weights
@@ -156,3 +156,27 @@ def test_the_published_logits_after_a_run_that_changes_nothing(tmp_path: Path, t
     logits = model(torch.tensor([expected["prompt_bytes"]]))[0][0, -1].detach()
     assert float((logits - torch.tensor(expected["logits_after_last_byte"])).abs().max()) < 1e-5
     assert "finished already" in run(tmp_path, *begin).stdout + run(tmp_path, *begin).stderr
+
+
+@pytest.mark.slow
+def test_weights_come_back_by_the_command_line(tmp_path: Path, text: Path) -> None:
+    one = ["experts=4r0t", "experts.rwkv_ffn=1", "router.top_k=1", "economy=off", "model.tie_embeddings=false"]
+    kept = [setting for setting in SMALL if not setting.startswith("phase.")]
+    one_step = ["phase=flat", "phase.schedule.train.steps=1"]
+    result = run(tmp_path, *kept, *one, *one_step, f"data.path={text}")
+    assert result.returncode == 0, result.stderr
+    folder = run_folder(tmp_path)
+    result = run(tmp_path, "job=export_rwkv", f"job.run={folder}")
+    assert result.returncode == 0, result.stderr
+    assert "logits of 512 held-out tokens differ" in result.stdout
+    again = [*one_step, f"data.path={text}", f"train.init_from={folder / 'rwkv.safetensors'}", "train.base_lr=1e-30"]
+    result = run(tmp_path, *kept, *one, *again, "output_dir=again")
+    assert result.returncode == 0, result.stderr
+    (second,) = (path.parent for path in tmp_path.glob("again/2*/*/config.yaml"))
+    result = run(tmp_path, "job=export_rwkv", f"job.run={second}", "job.output=back.safetensors")
+    assert result.returncode == 0, result.stderr
+    first, back = load_file(folder / "rwkv.safetensors"), load_file(tmp_path / "back.safetensors")
+    torch.testing.assert_close(back, first, rtol=0, atol=1e-25)  # the step moved what was 0 by less
+    result = run(tmp_path, "job=export_rwkv", f"job.run={second}", "job.output=back.pth")
+    assert result.returncode == 2
+    assert result.stderr.strip().startswith("job.output: back.pth is no .safetensors file")
