@@ -6,13 +6,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from camoe.config.data import DATA_PATHS
 from camoe.config.run import RunConfig
 
 SQLITE = "sqlite:///"
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The same configuration with data.path, data.cache_dir, train.init_from and a sqlite tracking.uri made absolute.
+    """The same configuration with the paths of data, train.init_from and a sqlite tracking.uri made absolute.
 
     Idempotent; the signature stays what it was. Links are kept, so that a path ends in the name that the user wrote.
     """
@@ -21,7 +22,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         config,
         data=replace(
             data,
-            path=os.path.abspath(data.path) if data.path else data.path,
+            **{name: os.path.abspath(path) for name in DATA_PATHS if (path := getattr(data, name))},
             cache_dir=os.path.abspath(data.cache_dir),
         ),
         train=replace(train, init_from=os.path.abspath(train.init_from)) if train.init_from else train,

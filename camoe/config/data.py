@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
+DATA_PATHS = ("path", "sft_path", "preference_path")
+"""Settings that say where texts lie, which is no part of what they are."""
+
 
 @dataclass(kw_only=True)
 class DataConfig:
@@ -22,6 +25,15 @@ class DataConfig:
     text_field: str = setting("text", help="field of a JSONL, parquet or arrow record that holds the document")
     valid_fraction: float = setting(
         0.05, help="share of documents held out by hash, when no valid file is given", above=0, high=0.5
+    )
+    sft_path: str | None = setting(
+        None,
+        help="dialogues of phases with data_profile sft: a .jsonl(.gz), or a folder with train and valid .jsonl(.gz)",
+    )
+    preference_path: str | None = setting(
+        None,
+        help="pairs of answers of phases with data_profile preferences: a .jsonl(.gz), or a folder with train and "
+        "valid .jsonl(.gz)",
     )
     max_train_bytes: int | None = setting(
         None, help="stop reading the training part after this many UTF-8 bytes", low=1

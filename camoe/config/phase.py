@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
-OBJECTIVES = ("language_model", "instruction", "preference")
-TRAINABLE_PROFILE = "pretrain"  # group data describes one mixture
+PROFILE_OF = {"language_model": "pretrain", "instruction": "sft", "preference": "preferences"}
+"""The data that each objective is defined on: running text, dialogues, pairs of answers."""
+OBJECTIVES = tuple(PROFILE_OF)
+DATA_PROFILES = tuple(PROFILE_OF.values())
 PARAMETER_GROUPS = (
     "rwkv_backbone",
     "router_gate",
@@ -35,7 +37,12 @@ class PhaseConfig:
     market_bids: bool = setting(True, help="capital takes part in the election")
     market_settles: bool = setting(True, help="capital is updated once per optimiser step")
     objective: str = setting("language_model", help="what is minimised", options=OBJECTIVES)
-    data_profile: str = setting("pretrain", help="data mixture of this phase; a phase with steps has pretrain")
+    data_profile: str = setting(
+        "pretrain", help="what is read: running text, dialogues or pairs of answers", options=DATA_PROFILES
+    )
+    preference_beta: float = setting(
+        0.1, help="DPO's beta: how dear it is to leave the reference policy, with objective preference", above=0
+    )
 
     def multipliers(self) -> dict[str, float]:
         """Learning-rate multiplier by parameter group."""
@@ -60,18 +67,17 @@ class PhaseScheduleConfig:
 
     def __post_init__(self) -> None:
         for name, phase in self.schedule.items():
-            if phase.steps and phase.objective != "language_model":
+            if phase.data_profile != PROFILE_OF[phase.objective]:
                 raise ConfigError(
-                    f"phase.schedule.{name}.steps: {phase.steps} steps with objective {phase.objective}, which cannot "
-                    "be trained yet; must be 0, or set its objective to language_model"
-                )
-            if phase.steps and phase.data_profile != TRAINABLE_PROFILE:
-                raise ConfigError(
-                    f"phase.schedule.{name}.steps: {phase.steps} steps on data_profile {phase.data_profile}, which has "
-                    f"no text yet; must be 0, or set its data_profile to {TRAINABLE_PROFILE}"
+                    f"phase.schedule.{name}.data_profile: {phase.data_profile} with objective {phase.objective}; "
+                    f"must be {PROFILE_OF[phase.objective]}"
                 )
             if phase.steps and not any(phase.multipliers().values()):
                 raise ConfigError(f"phase.schedule.{name}: every learning-rate multiplier is 0, so nothing would learn")
+
+    def with_profile(self, profile: str) -> dict[str, PhaseConfig]:
+        """The phases with steps that read this data, by name."""
+        return {name: phase for name, phase in self.schedule.items() if phase.steps and phase.data_profile == profile}
 
     @property
     def total_steps(self) -> int:

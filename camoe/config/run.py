@@ -94,6 +94,7 @@ class RunConfig:
         self._check_bridge_has_a_state()
         if self.phase.total_steps < 1:
             raise ConfigError("phase.schedule: no phase has steps; give at least one phase.schedule.NAME.steps above 0")
+        self._check_phases_have_data()
         self.averaging.check(self.phase.total_steps)
         if self.router.kind == "market_only" and not isinstance(self.economy, MoneyConfig):
             raise ConfigError(
@@ -109,6 +110,16 @@ class RunConfig:
             )
         self._check_bid_space()
         self._check_credit()
+
+    def _check_phases_have_data(self) -> None:
+        for profile, setting_name in (("sft", "sft_path"), ("preferences", "preference_path")):
+            for name, phase in self.phase.with_profile(profile).items():
+                if getattr(self.data, setting_name) is None:
+                    raise ConfigError(
+                        f"phase.schedule.{name}.steps: {phase.steps} steps on data_profile {profile}, but "
+                        f"data.{setting_name} is null; give a .jsonl file or a folder with train.jsonl and "
+                        "valid.jsonl, or 0 steps"
+                    )
 
     def _check_that_markets_bid(self) -> None:
         if self.economy.kind != "off" and self.router.kind not in BIDDING_ROUTERS:
@@ -158,6 +169,11 @@ class RunConfig:
 
     def _check_credit(self) -> None:
         gradient = isinstance(self.economy, CalibratedConfig) and self.economy.credit.kind == "gradient"
+        if gradient and self.phase.with_profile("preferences"):
+            raise ConfigError(
+                "economy.credit.kind: gradient reads nats from the gradient of the cross-entropy, which phases with "
+                "objective preference do not minimise; choose economy/credit=midpoint"
+            )
         if gradient and self.train.recompute == "block":
             raise ConfigError(
                 "economy.credit.kind: gradient needs the mixture weights that train.recompute=block throws away; "

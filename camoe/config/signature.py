@@ -8,7 +8,7 @@ import os
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from camoe.config.data import DataConfig
+from camoe.config.data import DATA_PATHS, DataConfig
 from camoe.config.train import TrainConfig
 
 DIGITS = 10
@@ -18,7 +18,7 @@ def signature(config: Any) -> str:
     """Hash, 10 hexadecimal digits, of every setting that can change results.
 
     Settings and groups whose metadata says `affects_results=False` are left out. The order of dictionary entries
-    counts, because phases run in the order written. Of data.path and train.init_from only the last name counts: where
+    counts, because phases run in the order written. Of data's paths and train.init_from only the last name counts: where
     a file lies does not change it, and the hashes in the run's provenance tell files of one name apart.
     """
     text = json.dumps(result_settings(config), separators=(",", ":"))
@@ -37,7 +37,7 @@ def result_settings(value: Any) -> Any:
 
 def _counted(group: Any, name: str) -> Any:
     value = getattr(group, name)
-    of_a_file = isinstance(group, DataConfig) and name == "path"
+    of_a_file = isinstance(group, DataConfig) and name in DATA_PATHS
     if value and (of_a_file or (isinstance(group, TrainConfig) and name == "init_from")):
         return os.path.basename(os.path.abspath(value))
     return value

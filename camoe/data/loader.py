@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camoe.config import ConfigError
+from camoe.data.step_rows import StepRows
 from camoe.data.stream_hash import StreamHash
 
 
@@ -41,6 +42,10 @@ class BatchLoader:
         """The sequences of one optimiser step, [G, T+1] int64: inputs are [:, :-1], targets [:, 1:]."""
         first = step * self.sequences_per_step
         return np.stack([self._sequence(first + i) for i in range(self.sequences_per_step)])
+
+    def rows_of(self, step: int) -> StepRows:
+        """The same for a trainer."""
+        return StepRows(self.window(step))
 
     def stream_hash(self, step: int) -> str:
         """Hash of the sequences of all steps before `step`; two runs that read the same text so far have the same.

@@ -27,7 +27,7 @@ class LocalFiles:
         self.description = str(path)
         self.text_field = text_field
         self.valid_fraction = valid_fraction
-        self.files = _find_files(self.path)
+        self.files = find_files(self.path)
 
     def identity(self) -> list[list[str | int]]:
         return [[split, *file_identity(file.resolve())] for split, file in sorted(self.files.items())]
@@ -59,32 +59,33 @@ class LocalFiles:
         return self.path.is_dir() or split_of(content, self.valid_fraction) == split
 
 
-def _find_files(path: Path) -> dict[Split, Path]:
+def find_files(path: Path, setting: str = "data.path", suffixes: tuple[str, ...] = SUFFIXES) -> dict[Split, Path]:
+    """The file of each part: a folder's train.* and valid.*, or one file for both; `setting` names it in refusals."""
     if not path.exists():
         siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
         hint = f"; did you mean {path.parent / near}?" if near else ""
-        raise ConfigError(f"data.path: {path} does not exist{hint}")
-    found = {split: _part(path, split) if path.is_dir() else path for split in ("train", "valid")}
+        raise ConfigError(f"{setting}: {path} does not exist{hint}")
+    found = {split: _part(path, split, setting, suffixes) if path.is_dir() else path for split in ("train", "valid")}
     for file in found.values():
-        if not file.name.endswith(SUFFIXES):
-            raise ConfigError(f"data.path: {file} has no known suffix; must be one of {', '.join(SUFFIXES)}")
+        if not file.name.endswith(suffixes):
+            raise ConfigError(f"{setting}: {file} has no known suffix; must be one of {', '.join(suffixes)}")
         if file.stat().st_size == 0:
-            raise ConfigError(f"data.path: {file} is empty")
+            raise ConfigError(f"{setting}: {file} is empty")
     return found  # type: ignore[return-value]
 
 
-def _part(folder: Path, split: str) -> Path:
+def _part(folder: Path, split: str, setting: str, suffixes: tuple[str, ...]) -> Path:
     """The one file of the folder that holds this part."""
-    candidates = [folder / f"{split}{suffix}" for suffix in SUFFIXES]
+    candidates = [folder / f"{split}{suffix}" for suffix in suffixes]
     found = [file for file in candidates if file.is_file()]
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
-        raise ConfigError(f"data.path: {folder} has several {split} files ({names}); keep one, or give one file")
+        raise ConfigError(f"{setting}: {folder} has several {split} files ({names}); keep one, or give one file")
     if not found:
         names = ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "nothing"
         raise ConfigError(
-            f"data.path: {folder} has no {split} file ({split}{' '.join(SUFFIXES)}), it holds {names}; "
-            "a single file given as data.path is split by hash"
+            f"{setting}: {folder} has no {split} file ({split}{' '.join(suffixes)}), it holds {names}; "
+            f"a single file given as {setting} is split by hash"
         )
     return found[0]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from camoe.config import ConfigError
-from camoe.config.data import DataConfig
+from camoe.config.data import DATA_PATHS, DataConfig
 from camoe.config.tokenizer import TokenizerConfig
 from camoe.data.corpus import Corpus, open_corpus, save_corpus
 from camoe.data.document_stream import DocumentStream, StreamCounts, no_document
@@ -72,7 +72,7 @@ def open_source(data: DataConfig) -> Source:
 
 def cache_key(source: Source, data: DataConfig, tokenizer: TokenizerConfig) -> str:
     """Hash of everything that decides the tokens. Text enters by path, size and time, so that a hit reads no text."""
-    settings = {name: value for name, value in asdict(data).items() if name not in {"cache_dir", "path"}}
+    settings = {name: value for name, value in asdict(data).items() if name not in {"cache_dir", *DATA_PATHS}}
     facts = [LAYOUT_VERSION, settings, source.identity(), asdict(tokenizer), library_version(tokenizer.kind)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

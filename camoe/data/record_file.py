@@ -27,31 +27,35 @@ def record_documents(path: Path, text_field: str) -> Iterator[str]:
 
 def json_records(path: Path, text_field: str, other_field: str | None = None) -> Iterator[tuple[str, Any]]:
     """The text field of every line, and the value of another field that every line must have; None without one."""
-    with open_bytes(path) as file:
+    for where, record in json_objects(path):
+        if text_field not in record:
+            raise _no_such_field(where, text_field, record)
+        if not isinstance(record[text_field], str):
+            kind = type(record[text_field]).__name__
+            raise ConfigError(f"data.text_field: {where} has a {kind} in '{text_field}'; must be text")
+        if other_field is not None and other_field not in record:
+            raise _no_such_field(where, other_field, record, "evaluation.domain_field")
+        yield record[text_field], None if other_field is None else record[other_field]
+
+
+def json_objects(path: Path, setting: str = "data.path") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each object of a file of JSON lines stands, and the object; `setting` is the one that a refusal names."""
+    with open_bytes(path, setting) as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path} line {number}"
-            record = _parse(where, line)
-            if text_field not in record:
-                raise _no_such_field(where, text_field, record)
-            if not isinstance(record[text_field], str):
-                kind = type(record[text_field]).__name__
-                raise ConfigError(f"data.text_field: {where} has a {kind} in '{text_field}'; must be text")
-            if other_field is not None and other_field not in record:
-                raise _no_such_field(where, other_field, record, "evaluation.domain_field")
-            yield record[text_field], None if other_field is None else record[other_field]
+            if line.strip():
+                where = f"{path} line {number}"
+                yield where, _parse(where, line, setting)
 
 
-def _parse(where: str, line: bytes) -> dict[str, Any]:
+def _parse(where: str, line: bytes, setting: str) -> dict[str, Any]:
     try:
         record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"data.path: {where} is not UTF-8 (byte 0x{line[error.start]:02x})") from None
+        raise ConfigError(f"{setting}: {where} is not UTF-8 (byte 0x{line[error.start]:02x})") from None
     except json.JSONDecodeError as error:
-        raise ConfigError(f"data.path: {where} is not JSON ({error.msg} at column {error.colno})") from None
+        raise ConfigError(f"{setting}: {where} is not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(record, dict):
-        raise ConfigError(f"data.path: {where} is a {type(record).__name__}; must be a JSON object")
+        raise ConfigError(f"{setting}: {where} is a {type(record).__name__}; must be a JSON object")
     return record
 
 

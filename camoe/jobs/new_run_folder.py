@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord
 from camoe.config.signature import signature
+from camoe.data.answer_data import AnswerData
 from camoe.data.corpus import Corpus
 from camoe.jobs.initial_weights import FACT, InitialWeights
 from camoe.jobs.placement import Placement
@@ -20,6 +22,7 @@ def new_run_folder(
     config: RunConfig,
     command: CommandRecord,
     corpus: Corpus,
+    answers: Mapping[str, AnswerData],
     model: LanguageModel,
     placement: Placement,
     processes: int = 1,
@@ -31,6 +34,7 @@ def new_run_folder(
     """
     provenance = collect_provenance(
         data=corpus.fingerprint,
+        answers={profile: data.fingerprint for profile, data in answers.items()},
         initial_weights_by_group=weights_hash(model),
         sweep=config.sweep,
         arm=config.arm,

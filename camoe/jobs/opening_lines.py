@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from camoe.config import RunConfig
 from camoe.config.averaging import AveragingConfig
 from camoe.config.diagnostics import in_words
@@ -15,6 +17,7 @@ from camoe.model.language_model import LanguageModel
 from camoe.tracking.console import Choice
 from camoe.training.batch_share import BatchShare
 from camoe.training.phases import PhaseSchedule
+from camoe.training.training_text import AnswerText
 
 WHY = {
     "precision": {
@@ -44,6 +47,7 @@ def opening_lines(
     corpus: Corpus,
     model: LanguageModel,
     ranks: Ranks,
+    answers: Mapping[str, AnswerText],
     initial: InitialWeights | None = None,
 ) -> list[Choice]:
     """Choices in the order a reader asks for them: where, on what, which model, which text, for how long."""
@@ -55,7 +59,21 @@ def opening_lines(
         *_model_lines(config, model),
         *([initial.choice()] if initial else []),
         *_text_lines(config, corpus),
+        *_answer_lines(answers),
         *_schedule_lines(config),
+    ]
+
+
+def _answer_lines(answers: Mapping[str, AnswerText]) -> list[Choice]:
+    """Dialogues and pairs; nothing for a run without them."""
+    return [
+        Choice(
+            profile,
+            f"{len(text.loader.rows.items):,} to learn from, {len(text.held_out.items):,} held out",
+            f"{text.loader.rows.cut:,} rows longer than train.ctx_len; "
+            f"{text.loader.padding_share(1):.0%} padding in the first step",
+        )
+        for profile, text in answers.items()
     ]
 
 

@@ -35,7 +35,7 @@ from camoe.tracking.shown_path import shown_path
 from camoe.tracking.tracker import Tracker
 from camoe.training.checkpoint import CheckpointStore
 from camoe.training.trainer import Trainer
-from camoe.training.training_text import TrainingText
+from camoe.training.training_text import TrainingText, answers_of
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
@@ -90,9 +90,10 @@ def _trainer(config: RunConfig, command: CommandRecord, placement: Placement) ->
     """A trainer in a run folder of its own, which keeps out of MLflow."""
     config = replace(config, name=f"{config.name}-profile", tracking=replace(config.tracking, mlflow=False))
     corpus = prepare(config.data, config.tokenizer)
-    text = TrainingText.of(config, corpus)
+    answers = answers_of(config, corpus)
+    text = TrainingText.of(config, corpus, answers)
     model = model_to_train(config, placement)
-    folder = new_run_folder(config, command, corpus, model, placement)
+    folder = new_run_folder(config, command, corpus, answers, model, placement)
     display = ProgressDisplay(config.phase.total_steps, config.tracking.log_every, folder.log_file)
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
     return Trainer(config, model, text, Tracker.open(folder, config.tracking), checkpoints, display)

@@ -30,7 +30,7 @@ from camoe.jobs.placement import model_to_train, place
 from camoe.jobs.resume import kernel_as_begun, resumed_run
 from camoe.jobs.run_page import write_report
 from camoe.jobs.run_to_make import run_to_make
-from camoe.jobs.trained_run import refuse_other_text
+from camoe.jobs.trained_run import refuse_other_answers, refuse_other_text
 from camoe.kernels.ranks import Ranks
 from camoe.tracking.array_file import save_table
 from camoe.tracking.bystander import Bystander
@@ -45,7 +45,7 @@ from camoe.training.distributed import connected
 from camoe.training.interruption import Interrupted, Interruption
 from camoe.training.self_check import self_check
 from camoe.training.trainer import Trainer
-from camoe.training.training_text import TrainingText
+from camoe.training.training_text import TrainingText, answers_of
 
 log = logging.getLogger(__name__)
 
@@ -77,17 +77,19 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     Tracker.check(config.tracking)
     if config.diagnostics == WATCH and ranks.count > 1:
         raise ConfigError(f"diagnostics: {WATCH} watches one process, not {ranks.count}; start or resume it with one")
-    BatchShare.of(config.train, ranks.index, ranks.count)
+    BatchShare.of(config.train, ranks.index, ranks.count).check_pairs(config.phase)
     with ranks.first_before_others():
         corpus = prepare(config.data, config.tokenizer)
-    text = TrainingText.of(config, corpus)
+        answers = answers_of(config, corpus)
+    text = TrainingText.of(config, corpus, answers)
     held_out = evaluation_windows(corpus, config.train.ctx_len, config.evaluation)
     model = model_to_train(config, placement)
     initial = load_initial_weights(config, model, folder)
     if folder is not None:
         refuse_other_text(folder.fact("data"), corpus, folder.path)
+        refuse_other_answers(folder.fact("answers"), answers, folder.path)
     elif ranks.is_first:
-        folder = new_run_folder(config, command, corpus, model, placement, ranks.count, initial)
+        folder = new_run_folder(config, command, corpus, answers, model, placement, ranks.count, initial)
     folder = RunFolder(Path(ranks.tell(str(folder.path) if folder is not None else None)))
     checkpoints = CheckpointStore(folder.checkpoints, config.train.keep_checkpoints)
     with (
@@ -96,15 +98,16 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     ):
         trainer = Trainer(config, model, text, tracker, checkpoints, display, ranks)
         display.say(f"run folder {folder.path}")
-        display.choices(opening_lines(config, placement, corpus, model, ranks, initial))
+        display.choices(opening_lines(config, placement, corpus, model, ranks, text.answers, initial))
         _go_on_or_begin(trainer)
         with ranks.watched(partial(_finish, tracker)):
             trainer.fit(interruption)
             display.say("scoring the held-out text")
             evaluation = trainer.evaluate(held_out)
             averaged = trainer.evaluate_averaged(held_out)
+            answer_scores = trainer.score_answers("final")
         if ranks.is_first:
-            _conclude(trainer, folder, corpus, evaluation, averaged)
+            _conclude(trainer, folder, corpus, evaluation, averaged, answer_scores)
         ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run
 
 
@@ -174,13 +177,18 @@ def _go_on_or_begin(trainer: Trainer) -> None:
 
 
 def _conclude(
-    trainer: Trainer, folder: RunFolder, corpus: Corpus, evaluation: Evaluation, averaged: Evaluation | None
+    trainer: Trainer,
+    folder: RunFolder,
+    corpus: Corpus,
+    evaluation: Evaluation,
+    averaged: Evaluation | None,
+    answer_scores: dict[str, object],
 ) -> None:
     """Record the score of all of the held-out text, sample, and show the summary."""
     config = trainer.config
     documents = DocumentScores.of(evaluation)
     save_table(folder.documents_file, vars(documents))
-    record = final_record(trainer, corpus, evaluation, documents) | averaged_record(averaged)
+    record = final_record(trainer, corpus, evaluation, documents) | averaged_record(averaged) | answer_scores
     trainer.tracker.log(trainer.progress.step, record)
     continuation = ""
     if config.router.causal:

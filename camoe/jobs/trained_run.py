@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from camoe.config import ConfigError, RunConfig
 from camoe.config.command_record import CommandRecord
 from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings
+from camoe.data.answer_data import SETTINGS, AnswerData
 from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
 from camoe.inference.export.exported_model import ModelWithOrigin, Origin, read_export
@@ -106,6 +108,13 @@ def refuse_other_text(fingerprint: str, corpus: Corpus, where: Path) -> None:
     """ConfigError when a run's text or tokenizer has changed since it was trained."""
     if fingerprint != corpus.fingerprint:
         raise ConfigError(f"{where}: trained on other text than its data and tokenizer settings give now")
+
+
+def refuse_other_answers(fingerprints: Mapping[str, str], answers: Mapping[str, AnswerData], where: Path) -> None:
+    """ConfigError when a run's dialogues or pairs have changed since it was trained."""
+    for profile, data in answers.items():
+        if fingerprints[profile] != data.fingerprint:
+            raise ConfigError(f"{where}: trained on other {profile} data than its {SETTINGS[profile]} gives now")
 
 
 def newest_model(store: CheckpointStore, weights: str = "raw") -> SavedModel:

@@ -12,7 +12,7 @@ from camoe.economy.critic import Critic
 from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market import Market
 from camoe.kernels.linear import Linear, linear
-from camoe.kernels.linear_cross_entropy import linear_cross_entropy
+from camoe.kernels.linear_cross_entropy import IGNORED, linear_cross_entropy, linear_cross_entropy_reference
 from camoe.model.as_built import as_built
 from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge, OpenBridge
@@ -163,6 +163,16 @@ class LanguageModel(nn.Module):
         """
         nats, token_loss = linear_cross_entropy(*self.head_factors(hidden.flatten(0, 1)), targets.flatten())
         return nats, token_loss.view(targets.shape)
+
+    @in_its_precision
+    def token_cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Every token's cross-entropy in nats [B,T], differentiable, 0 where the target is -100.
+
+        Twice the logits of the real targets are held.
+        """
+        real = targets != IGNORED
+        _, losses = linear_cross_entropy_reference(*self.head_factors(hidden[real]), targets[real])
+        return losses.new_zeros(targets.shape).masked_scatter(real, losses)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [B,T,V] of normalised hidden vectors [B,T,C]; with tied embeddings scaled by C^-1/2."""

@@ -26,6 +26,7 @@ LOSS = room(
     "loss",
     ("total", "what is minimised: the sum of the terms below", "nats/token", "0.."),
     ("language_model", "training cross-entropy, mean over N", "nats/token", "0.."),
+    ("preference", "DPO's -log sigmoid(margin), mean over pairs; in place of language_model", "nats", "0.."),
     ("switch", "router.losses.switch.weight times E sum_e f_e P_e, mean over layers", "1", "0.."),
     ("z", "router.losses.z.weight times how large gate logits are, mean over tokens and layers", "1", "0.."),
     ("cost", "router.losses.cost.weight times E sum_e c_e f_e P_e, mean over layers", "1", "0.."),
@@ -60,6 +61,24 @@ FINAL = room(  # all of the held-out text, once at the end
 # The same text under averaged weights, the market as it is; recorded from the average's first step on.
 VALID_AVERAGED = room("valid_averaged", *_QUALITY)
 FINAL_AVERAGED = room("final_averaged", *_QUALITY, _ERROR)
+
+_PREFERENCE = (
+    ("accuracy", "share of pairs with a margin above 0; one of 0 counts half", "1", "0..1"),
+    ("margin", "mean of beta ((log pi/pi_ref)(chosen) - (log pi/pi_ref)(rejected))", "nats", ".."),
+    ("chosen_log_prob", "log-probability of the chosen answer, mean over pairs", "nats", "..0"),
+    ("rejected_log_prob", "log-probability of the rejected answer, mean over pairs", "nats", "..0"),
+)
+_PREFERENCE_LOSS = ("loss", "DPO's -log sigmoid(margin), mean over pairs", "nats", "0..")
+_ANSWERS = (
+    ("loss", "cross-entropy of held-out answers and their ends, mean over tokens", "nats/token", "0.."),
+    ("bpb", "sum of these nats / (ln 2 x UTF-8 bytes of the answers)", "bits/byte", "0.."),
+    ("bytes", "UTF-8 bytes of the answers that were scored", "bytes", "0.."),
+)
+ANSWERS = [  # of runs with phases on dialogues or on pairs; `preference` is of training, in the record's window
+    *room("preference", *_PREFERENCE),
+    *(row for name in ("valid", "final") for row in room(f"{name}_answers", *_ANSWERS)),
+    *(row for name in ("valid", "final") for row in room(f"{name}_preference", _PREFERENCE_LOSS, *_PREFERENCE)),
+]
 
 ROUTING = [
     *room(
@@ -159,6 +178,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
     *FINAL,
     *VALID_AVERAGED,
     *FINAL_AVERAGED,
+    *ANSWERS,
     *ROUTING,
     *MARKET,
     *CRITIC,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from camoe.config import ConfigError
 from camoe.config.capacity import CapacityConfig
+from camoe.config.phase import PhaseScheduleConfig
 from camoe.config.train import TrainConfig
 
 
@@ -43,6 +44,15 @@ class BatchShare:
             raise ConfigError(
                 f"router.capacity.scope: batch counts a whole micro-batch, but {self.sharers} processes share each; "
                 f"choose router.capacity.scope=sequence, or a train.grad_accum of which {self.ranks} is a divisor"
+            )
+
+    def check_pairs(self, config: PhaseScheduleConfig) -> None:
+        """Refuse a share that would tear a pair of answers apart."""
+        rows = self.micro_batch // self.sharers
+        if config.with_profile("preferences") and rows % 2:
+            raise ConfigError(
+                f"train.micro_batch: {self.micro_batch} gives each process {rows} rows at a time, but phases with "
+                f"data_profile preferences read pairs of rows; must be a multiple of {2 * self.sharers}"
             )
 
     @property

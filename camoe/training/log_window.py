@@ -27,7 +27,7 @@ class LogWindow:
     def add(self, result: StepResult) -> None:
         """An applied step; what was routed in it is in `statistics` already."""
         losses = result.losses
-        self._means.add({f"loss/{name}": value for name, value in losses.items()})
+        self._means.add({f"loss/{name}": value for name, value in losses.items()} | result.figures)
         self._means.add(
             {"loss/total": torch.stack(list(losses.values())).sum(), "progress/grad_norm": result.grad_norm}
         )

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from camoe.kernels.linear_cross_entropy import IGNORED
 from camoe.routing.election_terms import ElectionTerms
 from camoe.training.experiments import AuditDraw, StepExperiments
 from camoe.training.objectives import Batch
+from camoe.training.preference import Preferences
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,23 @@ class MicroBatch:
 
 
 def micro_batches(
-    window: Tensor, noise: Tensor, experiments: StepExperiments, parts: Iterable[slice]
+    window: Tensor,
+    noise: Tensor,
+    experiments: StepExperiments,
+    parts: Iterable[slice],
+    learned: Tensor | None = None,
+    preferences: Preferences | None = None,
 ) -> Iterator[MicroBatch]:
-    """Cut micro-batches out of an optimiser step's token windows [G,T+1] and noise [G,L,T,E]."""
+    """Cut micro-batches out of an optimiser step's token windows [G,T+1] and noise [G,L,T,E].
+
+    learned: [G,T], true where a target counts; None: everywhere. preferences: of the step's pairs.
+    """
+    inputs, targets = window[:, :-1], window[:, 1:]
+    if learned is not None:
+        targets = targets.masked_fill(~learned, IGNORED)
     for part in parts:
-        tokens = window[part]
         yield MicroBatch(
-            Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:]),
+            Batch(inputs[part], targets[part], preferences.of_rows(part) if preferences else None),
             ElectionTerms(noise[part], experiments.held_out[part].to(window.device), training=True),
             experiments.audit_within(part, window.device),
         )

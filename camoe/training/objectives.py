@@ -16,14 +16,19 @@ from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.balance_terms import BalanceLosses
 from camoe.routing.election_terms import NO_EXPERIMENT, ElectionTerms
+from camoe.training.preference import PreferenceOutcome, Preferences, preference_outcome
 
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs, targets: [B,T]; a target of -100 is padding and enters no loss, no market and no statistics."""
+    """inputs, targets: [B,T]; a target of -100 is padding and enters no loss, no market and no statistics.
+
+    preferences: what is minimised are preferences among the rows; None: cross-entropy.
+    """
 
     inputs: Tensor
     targets: Tensor
+    preferences: Preferences | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -51,17 +56,26 @@ class LossTerm:
 
 @dataclass(frozen=True)
 class Losses:
-    """The terms of one micro-batch, the token losses [B,T] in nats (0 where masked), and what was routed."""
+    """The terms of one micro-batch, the token losses [B,T] in nats (0 where masked), and what was routed.
+
+    outcome: that of its pairs of answers.
+    """
 
     terms: list[LossTerm]
     token_loss: Tensor
     mask: Tensor
     trace: RoutingTrace
+    outcome: PreferenceOutcome | None = None
 
     @property
     def total(self) -> Tensor:
         """The scalar that is differentiated."""
         return torch.stack([term.value for term in self.terms]).sum()
+
+    def figures(self) -> dict[str, Tensor]:
+        """Detached means of the pairs, weighted like the loss, so that those of a window's micro-batches add up."""
+        means = self.outcome.means() if self.outcome is not None else {}
+        return {f"preference/{name}": self.terms[0].weight * value for name, value in means.items()}
 
     def named(self) -> dict[str, Tensor]:
         """Detached value of every term."""
@@ -86,15 +100,30 @@ def compute_losses(
     """
     trace = trace if trace is not None else RoutingTrace()
     hidden, _ = model.hidden(batch.inputs, terms=elections, trace=trace)
-    nats, token_loss = model.cross_entropy(hidden, batch.targets)
     valid = batch.mask.sum().clamp(min=1)
     share = torch.ones_like(valid) if window_tokens is None else valid / window_tokens
+    main, token_loss, outcome = _main_term(model, batch, hidden, valid, share)
     terms = [
-        LossTerm("language_model", nats / valid, share, _groups_of_language_model(model)),
+        main,
         *_balance_terms(model, trace, batch.mask, share, window_load, ranks),
         *_critic_terms(model, trace, token_loss, batch.mask, share, ranks),
     ]
-    return Losses(terms, token_loss, batch.mask, trace)
+    return Losses(terms, token_loss, batch.mask, trace, outcome)
+
+
+def _main_term(
+    model: LanguageModel, batch: Batch, hidden: Tensor, valid: Tensor, share: Tensor
+) -> tuple[LossTerm, Tensor, PreferenceOutcome | None]:
+    """What the phase is about: cross-entropy, or DPO on the rows' pairs; and the detached token losses [B,T]."""
+    groups = _groups_of_language_model(model)
+    if batch.preferences is None:
+        nats, token_loss = model.cross_entropy(hidden, batch.targets)
+        return LossTerm("language_model", nats / valid, share, groups), token_loss, None
+    losses = model.token_cross_entropy(hidden, batch.targets)
+    pairs = batch.preferences
+    outcome = preference_outcome(-losses.sum(1).view(-1, 2), pairs.reference, pairs.beta)
+    weight = torch.full_like(outcome.margin[0].detach(), pairs.share)
+    return LossTerm("preference", outcome.loss.mean(), weight, groups), losses.detach(), outcome
 
 
 def _groups_of_language_model(model: LanguageModel) -> tuple[str, ...]:

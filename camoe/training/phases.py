@@ -39,6 +39,16 @@ class PhaseSchedule:
         """The phase of optimiser step `step`, counted from 0; the last phase for any step beyond."""
         return next((phase for phase in self.phases if step < phase.end), self.phases[-1])
 
+    @property
+    def profiles(self) -> list[str]:
+        """The data profiles of the phases, in the order they begin."""
+        return list(dict.fromkeys(phase.config.data_profile for phase in self.phases))
+
+    def steps_on(self, profile: str, step: int) -> int:
+        """How many of the steps before `step` read this data profile."""
+        read = [phase for phase in self.phases if phase.config.data_profile == profile]
+        return sum(max(0, min(step, phase.end) - phase.first) for phase in read)
+
 
 def let_learn(phase: Phase, groups: Mapping[str, Mapping[str, nn.Parameter]]) -> None:
     """Freeze the groups whose multiplier is 0; their gradients become None, so the optimiser leaves them alone."""

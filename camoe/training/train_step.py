@@ -26,12 +26,14 @@ from camoe.training.window_load import load_of_window
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did. `losses`: weighted terms, summed over the window. `applied`: False when it was not finite.
+    """What one step did. `losses`: weighted terms, summed over the window. `figures`: means of its pairs.
+    `applied`: False when it was not finite.
 
     It is the same on all ranks.
     """
 
     losses: dict[str, Tensor]
+    figures: dict[str, Tensor]
     grad_norm: Tensor
     market: MarketReport | None
     applied: bool
@@ -57,16 +59,17 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     (window_tokens,) = ranks.sum([torch.stack([micro.batch.mask.sum() for micro in batches]).sum()])
     settles = phase.config.market_settles and model.market.has_capital
-    settlement, totals = model.market.open_window(), dict[str, Tensor]()
+    settlement, totals, figures = model.market.open_window(), dict[str, Tensor](), dict[str, Tensor]()
     routed: list[tuple[RoutingDecision, Tensor]] = []
     window_load = load_of_window(model, batches, ranks)
     for micro in batches:
         losses = _learn_from(model, micro, window_tokens, window_load, ranks, audits=settles, watch=watch)
         _add_up(totals, losses.named())
+        _add_up(figures, losses.figures())
         routed.append((losses.trace.decision(), losses.mask))
         if settles:
             _report_to_market(settlement, model, micro, losses, window_tokens)
-    totals = _over_ranks(totals, ranks)
+    totals, figures = _over_ranks(totals, ranks), _over_ranks(figures, ranks)
     with room("router"):
         balance = model.balancer.window_sums(routed, ranks)
     sum_gradients(model.parameters(), ranks)
@@ -76,7 +79,7 @@ def train_step(
         norm = _clip(_without_critics(model), grad_clip)
         critic_norm = _clip([parameter for critic in model.critics() for parameter in critic.parameters()], grad_clip)
     if not torch.isfinite(norm + critic_norm + sum(totals.values())):
-        return StepResult(totals, norm, None, applied=False)
+        return StepResult(totals, figures, norm, None, applied=False)
     with room("statistics"):
         statistics.add_step(routed, ranks)
     report = None
@@ -87,7 +90,7 @@ def train_step(
         optimizer.step()
     with room("router"):
         model.balancer.end_step(balance)
-    return StepResult(totals, norm, report, applied=True)
+    return StepResult(totals, figures, norm, report, applied=True)
 
 
 def _add_up(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:

@@ -17,6 +17,7 @@ from camoe.config import ConfigError, RunConfig
 from camoe.config.diagnostics import WATCH
 from camoe.config.signature import result_settings
 from camoe.data.evaluation_windows import EvaluationWindows
+from camoe.data.step_rows import StepRows
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.inference.routing_probe import RoutingProbe
 from camoe.kernels.ranks import ALONE, Ranks
@@ -31,6 +32,7 @@ from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import CheckpointStore, Snapshot
 from camoe.training.evidence import copied, keep_evidence
 from camoe.training.experiments import Experiments
+from camoe.training.held_out_answers import HeldOutAnswers
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.log_window import LogWindow
@@ -39,11 +41,14 @@ from camoe.training.non_finite import NonFiniteTensor, NonFiniteWatch
 from camoe.training.objectives import Batch
 from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
+from camoe.training.preference import Preferences
 from camoe.training.random_state import random_state, restore_random_state
+from camoe.training.reference_policy import PREFERENCES, ReferencePolicy
 from camoe.training.router_noise import RouterNoise
+from camoe.training.step_reader import StepReader
 from camoe.training.stopwatch import Stopwatch
 from camoe.training.train_step import StepResult, train_step
-from camoe.training.training_flops import AuditCost, counting_passes, training_flops
+from camoe.training.training_flops import LEARNING, AuditCost, counting_passes, training_flops
 from camoe.training.training_text import TrainingText
 from camoe.training.weight_average import WeightAverage
 
@@ -99,8 +104,11 @@ class Trainer:
         self.share.check(config.router.capacity)
         ranks.divide(self.share.groups, self.share.group)
         self.sequences = config.train.micro_batch * config.train.grad_accum
-        self._tokens_per_step = self.sequences * config.train.ctx_len
-        self.loader = text.loader
+        answers = {profile: part.loader for profile, part in text.answers.items()}
+        self.loader = StepReader(self.schedule, {"pretrain": text.loader, **answers})
+        size = config.train.micro_batch
+        self.reference = ReferencePolicy(self.schedule, text.answers.get(PREFERENCES), size, ranks)
+        self._answers = HeldOutAnswers(text.answers, self.reference, text.held_out.byte_lengths, size, ranks)
         self.sample = text.held_out.spread(config.train.eval_sequences)
         wanted = config.tracking.probe_tokens
         self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None
@@ -111,8 +119,8 @@ class Trainer:
         self.progress = Progress()
         self.watch = NonFiniteWatch(model) if config.diagnostics == WATCH else None
         self._audit_cost = AuditCost.of(model)
-        self._counting = counting_passes(model, len(self.share.parts), self._tokens_per_step)
-        self._stopwatch = Stopwatch()
+        self._counting = counting_passes(model, len(self.share.parts), 1)
+        self._stopwatch, self._tokens_at_lap = Stopwatch(), 0
 
     def fit(self, interruption: Interruption) -> None:
         """Train to the end of the schedule; a signal ends it after the present step, saved, with Interrupted."""
@@ -170,6 +178,7 @@ class Trainer:
                 "optimizer": optimizer_tensors(self.optimizer, self._names()),
                 "random": generators,
                 "averaged": self.average.weights,
+                "reference": self.reference.state(),
                 **self.window.state(),
             },
             values={
@@ -195,7 +204,9 @@ class Trainer:
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
         self.tracker.rewind(values["tracker"])
+        self.reference.load_state(tensors["reference"])
         self._stopwatch = Stopwatch(self.progress.step, values["training_s"])
+        self._tokens_at_lap = self.progress.tokens_seen
         restore_random_state(tensors["random"], values["random"])
 
     def _names(self) -> dict[Tensor, str]:
@@ -203,10 +214,21 @@ class Trainer:
 
     def batches(self, step: int) -> list[MicroBatch]:
         """This rank's micro-batches of one optimiser step with noise and experiments, a pure function of the step."""
-        window = torch.from_numpy(self.loader.window(step)).to(self.device)
-        noise = self.noise.of_step(step, self.sequences, self.config.train.ctx_len).to(self.device)
+        rows = self.loader.rows_of(step)
+        window = torch.from_numpy(rows.tokens).to(self.device)
+        learned = None if rows.learned is None else torch.from_numpy(rows.learned).to(self.device)
+        noise = self.noise.of_step(step, self.sequences, window.shape[1] - 1).to(self.device)
         experiments = self.experiments.of_step(step, self.sequences)
-        return list(micro_batches(window, noise, experiments, self.share.parts))
+        preferences = self._preferences(rows, self.schedule.at(step))
+        return list(micro_batches(window, noise, experiments, self.share.parts, learned, preferences))
+
+    def _preferences(self, rows: StepRows, phase: Phase) -> Preferences | None:
+        """What the reference policy says of the step's pairs; None where it reads none."""
+        if phase.config.objective != "preference":
+            return None
+        assert rows.items is not None
+        reference = self.reference.of_items(rows.items).to(self.device)
+        return Preferences(reference, phase.config.preference_beta)
 
     def evaluate(self, windows: EvaluationWindows, *, keep_winners: bool = False) -> Evaluation:
         """Score some windows of the held-out text."""
@@ -228,14 +250,20 @@ class Trainer:
         with self.average.in_place(self.model):
             return self.evaluate(windows)
 
+    def score_answers(self, room: str, at_most: int | None = None) -> dict[str, object]:
+        """Metrics of held-out answers, of `at_most` rows evenly over each data set; nothing where there are none."""
+        with self._stopwatch.left_out():
+            return self._answers.record(self.model, room, at_most)
+
     def check_batch(self) -> Batch:
         """A short batch of the first step's tokens, for the start-up self-check."""
-        batch = self.batches(0)[0].batch
-        return Batch(batch.inputs[:2, :CHECK_LEN], batch.targets[:2, :CHECK_LEN])
+        window = torch.from_numpy(self.loader.rows_of(0).tokens[self.share.parts[0]]).to(self.device)
+        return Batch(window[:2, :-1][:, :CHECK_LEN], window[:2, 1:][:, :CHECK_LEN])
 
     def tokens_per_s(self) -> float:
         """Training tokens per second of the whole run."""
-        return self._stopwatch.steps_per_second() * self._tokens_per_step
+        seconds = self._stopwatch.seconds_at_lap
+        return self._tokens_at_lap / seconds if seconds else 0.0
 
     def elapsed(self) -> float:
         """Seconds since this process began to train."""
@@ -258,6 +286,7 @@ class Trainer:
         self.model.market.bidding = phase.config.market_bids
         factor = schedule_factor(self.config.optimizer, step, self.schedule.total_steps)
         set_rates(self.optimizer, self.config.train.base_lr * factor, phase)
+        self.progress.extra_passes += self.reference.enter(self.model, step)
         return phase
 
     def _step(self, phase: Phase) -> StepResult:
@@ -273,14 +302,16 @@ class Trainer:
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""
+        rows = self.loader.rows_of(self.progress.step)
         self.progress.step += 1
-        self.progress.tokens_seen += self._tokens_per_step
-        self.progress.extra_passes += self._counting
+        self.progress.tokens_seen += rows.places
+        self.progress.extra_passes += self._counting * rows.places
         if result.applied:
             self.window.add(result)
+            self.progress.extra_passes += LEARNING * (rows.places - rows.targets)  # prompts and padding
             if result.market is not None:
                 done = self.experiments.of_step(self.progress.step - 1, self.sequences)
-                self.progress.extra_passes += self._audit_cost.of_step(done, self.config.train.ctx_len)
+                self.progress.extra_passes += self._audit_cost.of_step(done, rows.tokens.shape[1] - 1)
         else:
             self.progress.skipped_steps += 1
             log.warning("step %d: loss or gradient is not finite, step skipped; %s", self.progress.step, self._cause())
@@ -300,6 +331,8 @@ class Trainer:
     def _log(self, phase: Phase) -> None:
         """One record of the window since the last one; then a new window begins."""
         steps, seconds = self._stopwatch.lap(self.progress.step)
+        tokens = self.progress.tokens_seen - self._tokens_at_lap
+        self._tokens_at_lap = self.progress.tokens_seen
         window = self.window.record()
         self._count_flops(window)
         record = {
@@ -308,12 +341,13 @@ class Trainer:
             **self.spent(),
             "progress/skipped_steps": self.progress.skipped_steps,
             "time/step": seconds / max(1, steps),
-            "time/tokens_per_s": steps * self._tokens_per_step / seconds,
+            "time/tokens_per_s": tokens / seconds,
         }
         self.tracker.log(self.progress.step, record)
         if (booked := self.window.booked()) is not None:
             self.tracker.book(self.progress.step, {"tokens_seen": self.progress.tokens_seen, **booked})
-        loss, speed = record.get("loss/language_model", math.nan), record["time/tokens_per_s"]
+        shown = f"loss/{'preference' if phase.config.objective == 'preference' else 'language_model'}"
+        loss, speed = record.get(shown, math.nan), record["time/tokens_per_s"]
         self.display.update(self.progress.step, loss=loss, tokens_per_s=speed, phase=phase.name)
         self.window.reset()
 
@@ -327,7 +361,8 @@ class Trainer:
         result = self.evaluate(self.sample, keep_winners=self._probe is not None)
         averaged = self.evaluate_averaged(self.sample)
         more = averaged.record("valid_averaged") if averaged else {}
-        self.tracker.log(self.progress.step, {**result.record("valid"), **more})
+        answers = self.score_answers("valid", self.config.train.eval_sequences)
+        self.tracker.log(self.progress.step, {**result.record("valid"), **more, **answers})
         if self._probe is not None:
             with self._stopwatch.left_out():
                 self.tracker.keep(f"probe/step_{self.progress.step:08d}", self._probe.reading(result))
