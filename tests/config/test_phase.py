@@ -12,17 +12,17 @@ from camoe.config.phase import PhaseConfig, PhaseScheduleConfig
 from camoe.economy.v21 import CRITICWARM
 
 
-def test_steps_on_a_data_profile_without_text_are_refused() -> None:
+def test_an_objective_on_data_that_it_is_not_defined_on_is_refused() -> None:
     with pytest.raises(ConfigError) as refusal:
         PhaseScheduleConfig(schedule={"late": PhaseConfig(steps=5, data_profile="sft")})
     message = str(refusal.value)
-    assert message.startswith("phase.schedule.late.steps: 5 steps on data_profile sft")
-    assert "data_profile to pretrain" in message
+    assert message.startswith("phase.schedule.late.data_profile: sft with objective language_model")
+    assert "must be pretrain" in message
     assert "\n" not in message
 
 
-def test_a_phase_without_steps_may_name_any_profile() -> None:
-    schedule = {"normal": PhaseConfig(steps=3), "sft": PhaseConfig(data_profile="sft")}
+def test_a_phase_without_steps_counts_for_nothing() -> None:
+    schedule = {"normal": PhaseConfig(steps=3), "sft": PhaseConfig(objective="instruction", data_profile="sft")}
     assert PhaseScheduleConfig(schedule=schedule).total_steps == 3
 
 

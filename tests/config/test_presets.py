@@ -153,7 +153,7 @@ def test_seven_phases() -> None:
         assert (phase.market_bids, phase.market_settles) == switches, name
     assert (schedule["sft"].objective, schedule["rlhf"].objective) == ("instruction", "preference")
     assert {phase.objective for name, phase in schedule.items() if name not in ("sft", "rlhf")} == {"language_model"}
-    assert [phase.data_profile for phase in schedule.values()] == ["pretrain"] * 5 + ["sft", "rlhf"]
+    assert [phase.data_profile for phase in schedule.values()] == ["pretrain"] * 5 + ["sft", "preferences"]
 
 
 @pytest.mark.parametrize("option", ["seven_toy", "pilot", "tiny"])

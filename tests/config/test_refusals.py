@@ -67,7 +67,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "router.top_k=4": ("router.top_k: 4 of 4 experts", "at most 3"),
     "economy=calibrated economy/credit=gradient train.recompute=block": ("economy.credit.kind: gradient", "midpoint"),
     "router=market_only economy=off": ("router.kind: market_only", "economy.kind off"),
-    "phase.schedule.sft.steps=5": ("phase.schedule.sft.steps: 5 steps with objective instruction",),
+    "phase.schedule.sft.steps=5": ("phase.schedule.sft.steps: 5 steps on data_profile sft", "data.sft_path"),
     "job=evaluate": ("job.run: null with job.name evaluate",),
     "model.n_layer": ("'model.n_layer': not an override; write SETTING=VALUE",),
     "model.n_layer=[1,2": ("'model.n_layer=[1,2': cannot be read",),

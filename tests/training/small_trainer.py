@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,7 @@ from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.tracker import Tracker
 from camoe.training.checkpoint import CheckpointStore
 from camoe.training.trainer import Trainer
-from camoe.training.training_text import TrainingText
+from camoe.training.training_text import AnswerText, TrainingText
 
 ONE_BYTE = np.ones(256, dtype=np.int64)
 
@@ -33,12 +33,13 @@ def drawn_tokens(count: int, seed: int) -> np.ndarray:
 
 
 @contextmanager
-def small_trainer(config: RunConfig, place: Path) -> Iterator[Trainer]:
+def small_trainer(config: RunConfig, place: Path, answers: Mapping[str, AnswerText] | None = None) -> Iterator[Trainer]:
     """Ready for its first step; its run folder lies in `place`."""
     train = config.train
     text = TrainingText(
         BatchLoader(drawn_tokens(3000, 0), train.ctx_len, train.micro_batch * train.grad_accum, config.seeds.data),
         cut_windows(drawn_tokens(301, 1), train.ctx_len, ONE_BYTE),
+        answers or {},
     )
     folder = RunFolder.create(place, "test", "0", config=asdict(config))
     tracker, checkpoints = Tracker.open(folder, config.tracking), CheckpointStore(folder.checkpoints)
