@@ -18,7 +18,7 @@ def signature(config: Any) -> str:
     """Hash, 10 hexadecimal digits, of every setting that can change results.
 
     Settings and groups whose metadata says `affects_results=False` are left out. The order of dictionary entries
-    counts, because phases run in the order written. Of data's paths and train.init_from only the last name counts: where
+    counts, because phases run in the order written. Of data's paths and train.init_from the last name counts: where
     a file lies does not change it, and the hashes in the run's provenance tell files of one name apart.
     """
     text = json.dumps(result_settings(config), separators=(",", ":"))

@@ -293,6 +293,7 @@ def without_effect(config: RunConfig, chosen: Iterable[str]) -> list[str]:
     return [
         *lines,
         *_skipped_phase_settings(config, chosen),
+        *_betas_without_pairs(config, chosen),
         *_phases_that_cannot_learn(config),
         *([cycle] if cycle else []),
     ]
@@ -305,6 +306,15 @@ def _skipped_phase_settings(config: RunConfig, chosen: list[str]) -> list[str]:
         for name in skipped
         for setting in chosen
         if setting.startswith(f"phase.schedule.{name}.") and not setting.endswith(".steps")
+    ]
+
+
+def _betas_without_pairs(config: RunConfig, chosen: list[str]) -> list[str]:
+    return [
+        f"{setting} has no effect: phase.schedule.{name}.objective is not preference"
+        for name, phase in config.phase.schedule.items()
+        for setting in chosen
+        if setting == f"phase.schedule.{name}.preference_beta" and phase.steps and phase.objective != "preference"
     ]
 
 
