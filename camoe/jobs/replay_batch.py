@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord, setting_name
 from camoe.config.diagnostics import WATCH, diagnosed, in_words
 from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings
-from camoe.data.loader import BatchLoader
 from camoe.data.preparation import prepare
 from camoe.jobs.foreign_settings import refuse_foreign
 from camoe.jobs.placement import model_to_train, place
@@ -27,7 +23,7 @@ from camoe.training.checkpoint import CheckpointStore
 from camoe.training.evidence import Evidence
 from camoe.training.non_finite import Finding, NonFiniteTensor, NonFiniteWatch
 from camoe.training.trainer import Trainer
-from camoe.training.training_text import TrainingText
+from camoe.training.training_text import TrainingText, answers_of
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
@@ -51,7 +47,7 @@ def replay(trainer: Trainer, evidence: Evidence) -> Finding | None:
     """The first tensor that is not finite when the kept step is run by this trainer; None when all are finite."""
     settings = {"config": result_settings(trainer.config), "tracker": trainer.tracker.state()}
     trainer.restore(replace(evidence.before, values={**evidence.before.values, **settings}))
-    trainer.loader = KeptWindow(trainer.loader, evidence.window)
+    trainer.loader.keep(trainer.progress.step, evidence.window)
     trainer.watch = NonFiniteWatch(trainer.model)
     try:
         trainer.advance()
@@ -70,18 +66,6 @@ def verdict(kept: Finding, found: Finding | None) -> str:
     return f"replayed: {'the same first tensor, with other statistics' if same else 'another first tensor'}: {found}"
 
 
-class KeptWindow(BatchLoader):
-    """A loader that knows one step's tokens."""
-
-    def __init__(self, loader: BatchLoader, window: NDArray[np.int64]) -> None:
-        super().__init__(loader.tokens, loader.ctx_len, loader.sequences_per_step, loader.seed)
-        self._window = window
-
-    def window(self, step: int) -> NDArray[np.int64]:  # noqa: ARG002 (interface)
-        """The kept tokens, whatever the step."""
-        return self._window
-
-
 def _configuration(config: RunConfig, command: CommandRecord, folder: RunFolder) -> RunConfig:
     """The run's own, with the kernel settings and the diagnostics of the command."""
     run = saved_run(folder.config(), str(folder.config_file))
@@ -97,4 +81,5 @@ def _trainer(run: RunConfig, folder: RunFolder) -> Trainer:
     placement = place(run.kernel, run)
     model = model_to_train(run, placement)
     store = CheckpointStore(folder.checkpoints)
-    return Trainer(run, model, TrainingText.of(run, corpus), Bystander(folder), store, ProgressDisplay.silent())
+    text = TrainingText.of(run, corpus, answers_of(run, corpus))
+    return Trainer(run, model, text, Bystander(folder), store, ProgressDisplay.silent())

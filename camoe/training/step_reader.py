@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from camoe.data.step_rows import StepRows
 from camoe.data.stream_hash import DIGEST_BYTES
@@ -35,6 +39,10 @@ class StepReader:
             profile = self._schedule.at(step).config.data_profile
             self._kept = step, self.loaders[profile].rows_of(self._schedule.steps_on(profile, step))
         return self._kept[1]
+
+    def keep(self, step: int, tokens: npt.NDArray[np.int64]) -> None:
+        """Have `tokens` [G,T+1] read at this step, in place of its own."""
+        self._kept = step, replace(self.rows_of(step), tokens=tokens)
 
     def stream_hash(self, step: int) -> str:
         """Hash of what all steps before `step` have read: the loader's own where there is one, else of all of them."""

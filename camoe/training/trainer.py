@@ -147,7 +147,7 @@ class Trainer:
 
     def _advance_or_keep_evidence(self) -> Phase:
         """`advance`; where a tensor is not finite, what job=replay_batch needs lies in the run folder afterwards."""
-        before, window = copied(self.snapshot()), self.loader.window(self.progress.step)
+        before, window = copied(self.snapshot()), self.loader.rows_of(self.progress.step).tokens
         try:
             return self.advance()
         except NonFiniteTensor as found:

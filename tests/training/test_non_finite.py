@@ -109,7 +109,7 @@ def test_the_first_tensor_is_found_kept_and_found_again(case: str, tmp_path: Pat
         run = trainer.checkpoints.root.parent
         evidence = Evidence.newest(run)
         assert evidence.finding == found
-        assert evidence.window.tolist() == trainer.loader.window(1).tolist()
+        assert evidence.window.tolist() == trainer.loader.rows_of(1).tokens.tolist()
         assert not any(module._forward_hooks for module in trainer.model.modules())
     with small_trainer(watched(), tmp_path / "again") as again:
         if case in ("gradient", "update"):  # planted in code, which no checkpoint holds
