@@ -104,7 +104,7 @@ def train(size: Size, seed: int, placebo: str = "none") -> Trained:
             trainer = Trainer(config, model, text, tracker, checkpoints, display)
             for _ in range(size.steps):
                 trainer.advance()
-            final = trainer.evaluate(text.held_out.spread(size.truth))
+            final = trainer.scores.of_text(text.held_out.spread(size.truth))
             tracker.finish("finished")
     assert isinstance(model.market, CalibratedMarket)
     dead = float(np.mean(final.routing.metrics()["routing/dead_experts"]))

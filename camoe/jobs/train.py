@@ -103,9 +103,9 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
         with ranks.watched(partial(_finish, tracker)):
             trainer.fit(interruption)
             display.say("scoring the held-out text")
-            evaluation = trainer.evaluate(held_out)
-            averaged = trainer.evaluate_averaged(held_out)
-            answer_scores = trainer.score_answers("final")
+            evaluation = trainer.scores.of_text(held_out)
+            averaged = trainer.scores.averaged(held_out)
+            answer_scores = trainer.scores.of_answers("final")
         if ranks.is_first:
             _conclude(trainer, folder, corpus, evaluation, averaged, answer_scores)
         ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run

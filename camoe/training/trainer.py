@@ -16,23 +16,19 @@ from torch import Tensor
 from camoe.config import ConfigError, RunConfig
 from camoe.config.diagnostics import WATCH
 from camoe.config.signature import result_settings
-from camoe.data.evaluation_windows import EvaluationWindows
 from camoe.data.step_rows import StepRows
-from camoe.inference.evaluation import Evaluation, evaluate
-from camoe.inference.routing_probe import RoutingProbe
 from camoe.kernels.ranks import ALONE, Ranks
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
 from camoe.tracking.console import ProgressDisplay
-from camoe.tracking.routing_statistics import routing_statistics_of
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.tracker import Tracker
 from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import CheckpointStore, Snapshot
 from camoe.training.evidence import copied, keep_evidence
 from camoe.training.experiments import Experiments
-from camoe.training.held_out_answers import HeldOutAnswers
+from camoe.training.held_out_scores import HeldOutScores
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.log_window import LogWindow
@@ -106,15 +102,12 @@ class Trainer:
         self.sequences = config.train.micro_batch * config.train.grad_accum
         answers = {profile: part.loader for profile, part in text.answers.items()}
         self.loader = StepReader(self.schedule, {"pretrain": text.loader, **answers})
-        size = config.train.micro_batch
-        self.reference = ReferencePolicy(self.schedule, text.answers.get(PREFERENCES), size, ranks)
-        self._answers = HeldOutAnswers(text.answers, self.reference, text.held_out.byte_lengths, size, ranks)
-        self.sample = text.held_out.spread(config.train.eval_sequences)
-        wanted = config.tracking.probe_tokens
-        self._probe = RoutingProbe.within(self.sample, wanted) if wanted else None
+        pairs, rows = text.answers.get(PREFERENCES), config.train.micro_batch
+        self.reference = ReferencePolicy(self.schedule, pairs, rows, ranks)
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, model.config.experts.total)
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
         self.average = WeightAverage(config.averaging, self.schedule.total_steps)
+        self.scores = HeldOutScores(config, model, text, self.reference, self.average, ranks)
         self.window = LogWindow(model)
         self.progress = Progress()
         self.watch = NonFiniteWatch(model) if config.diagnostics == WATCH else None
@@ -125,8 +118,8 @@ class Trainer:
     def fit(self, interruption: Interruption) -> None:
         """Train to the end of the schedule; a signal ends it after the present step, saved, with Interrupted."""
         self.display.start(self.progress.step)
-        if self._probe is not None:
-            self.tracker.keep("probe/tokens", self._probe.text())
+        if self.scores.probe is not None:
+            self.tracker.keep("probe/tokens", self.scores.probe.text())
         self._stopwatch.start()
         with interruption.deferred(self.ranks.largest):
             while self.progress.step < self.schedule.total_steps and not interruption.requested:
@@ -229,31 +222,6 @@ class Trainer:
         assert rows.items is not None
         reference = self.reference.of_items(rows.items).to(self.device)
         return Preferences(reference, phase.config.preference_beta)
-
-    def evaluate(self, windows: EvaluationWindows, *, keep_winners: bool = False) -> Evaluation:
-        """Score some windows of the held-out text."""
-        statistics = routing_statistics_of(self.model)
-        with self._stopwatch.left_out():
-            return evaluate(
-                self.model,
-                windows,
-                self.config.train.micro_batch,
-                statistics,
-                self.ranks,
-                keep_winners=keep_winners,
-            )
-
-    def evaluate_averaged(self, windows: EvaluationWindows) -> Evaluation | None:
-        """The same with averaged weights, and the market as the run has it; None before the average begins."""
-        if not self.average.weights:
-            return None
-        with self.average.in_place(self.model):
-            return self.evaluate(windows)
-
-    def score_answers(self, room: str, at_most: int | None = None) -> dict[str, object]:
-        """Metrics of held-out answers, of `at_most` rows evenly over each data set; nothing where there are none."""
-        with self._stopwatch.left_out():
-            return self._answers.record(self.model, room, at_most)
 
     def check_batch(self) -> Batch:
         """A short batch of the first step's tokens, for the start-up self-check."""
@@ -358,14 +326,12 @@ class Trainer:
         self.progress.extra_passes = 0.0
 
     def _log_held_out(self) -> None:
-        result = self.evaluate(self.sample, keep_winners=self._probe is not None)
-        averaged = self.evaluate_averaged(self.sample)
-        more = averaged.record("valid_averaged") if averaged else {}
-        answers = self.score_answers("valid", self.config.train.eval_sequences)
-        self.tracker.log(self.progress.step, {**result.record("valid"), **more, **answers})
-        if self._probe is not None:
+        with self._stopwatch.left_out():
+            record, reading = self.scores.so_far()
+        self.tracker.log(self.progress.step, record)
+        if reading is not None:
             with self._stopwatch.left_out():
-                self.tracker.keep(f"probe/step_{self.progress.step:08d}", self._probe.reading(result))
+                self.tracker.keep(f"probe/step_{self.progress.step:08d}", reading)
 
     def _phase_record(self, phase: Phase) -> dict[str, object]:
         rates = {group["phase_group"]: group["lr"] / group["rate_factor"] for group in self.optimizer.param_groups}

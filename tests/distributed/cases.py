@@ -107,7 +107,7 @@ def outcome(trainer: Trainer) -> dict[str, Tensor]:
     while trainer.progress.step < STEPS:
         trainer.advance()
         losses.append(torch.tensor(_running_losses(trainer)))
-    evaluation = trainer.evaluate(trainer.sample, keep_winners=True)
+    evaluation = trainer.scores.of_text(trainer.scores.sample, keep_winners=True)
     assert evaluation.winners is not None
     saved = trainer.snapshot().tensors
     return {

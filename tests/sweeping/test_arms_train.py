@@ -30,7 +30,7 @@ def test_every_arm_trains(study: str, tmp_path: Path, monkeypatch: pytest.Monkey
             for _ in range(STEPS):
                 trainer.advance()
             metrics = trainer.window.record()
-            loss = trainer.evaluate(trainer.sample).loss
+            loss = trainer.scores.of_text(trainer.scores.sample).loss
         assert trainer.progress.skipped_steps == 0, run.planned.arm
         assert math.isfinite(loss), run.planned.arm
         assert not {name: v for name, v in metrics.items() if isinstance(v, float) and math.isnan(v)}, run.planned.arm

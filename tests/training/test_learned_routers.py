@@ -42,7 +42,7 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(kind: str, tmp_path: Path) ->
         trainer.advance()
         trainer.advance()
         saved, balance = deepcopy(trainer.snapshot()), _tensors(trainer.model.balancer)
-        trainer.evaluate(trainer.sample)
+        trainer.scores.of_text(trainer.scores.sample)
         assert _differing(balance, trainer.model.balancer) == []
         trainer.advance()
         weights = _tensors(trainer.model)

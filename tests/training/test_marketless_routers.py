@@ -30,7 +30,7 @@ def test_steps_move_what_learns_and_all_figures_are_finite(kind: str, tmp_path: 
         for _ in range(3):
             trainer.advance()
         record = trainer.window.record()
-        held_out = trainer.evaluate(trainer.sample).record("valid")
+        held_out = trainer.scores.of_text(trainer.scores.sample).record("valid")
         moved = {name for name, weight in _weights(trainer).items() if not torch.equal(weight, before[name])}
         groups = parameter_groups(trainer.model)
     assert any(name in moved for name in groups["rwkv_experts"])

@@ -117,7 +117,7 @@ def test_a_resumed_run_has_the_very_reference_and_the_same_losses(tmp_path: Path
     with small_trainer(config, tmp_path / "whole", answers) as trainer:
         for _ in range(7):
             trainer.advance()
-        whole, score = trainer.model.state_dict(), trainer.score_answers("final")
+        whole, score = trainer.model.state_dict(), trainer.scores.of_answers("final")
     assert {"final_preference/accuracy", "final_answers/bpb"} <= set(score)
     with small_trainer(config, tmp_path / "first", answers) as trainer:
         for _ in range(5):
@@ -128,7 +128,7 @@ def test_a_resumed_run_has_the_very_reference_and_the_same_losses(tmp_path: Path
         trainer.restore(snapshot)
         trainer.advance()
         trainer.advance()
-        assert trainer.score_answers("final") == score
+        assert trainer.scores.of_answers("final") == score
         for name, value in trainer.model.state_dict().items():
             if isinstance(value, torch.Tensor):
                 assert torch.equal(value, whole[name]), name

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from camoe.model.language_model import LanguageModel
 from camoe.tracking.metrics_log import read_metrics
 from camoe.training.interruption import Interruption
 from camoe.training.trainer import Trainer
@@ -84,13 +83,11 @@ def test_the_run_itself_does_not_notice(tmp_path: Path) -> None:
 def test_evaluations_have_both_from_the_start_on(tmp_path: Path) -> None:
     with small_trainer(config_of(**EVERY_KIND[0]), tmp_path) as trainer:
         records = {record["step"]: record for record in fit(trainer) if "valid/bpb" in record}
-        last = trainer.evaluate_averaged(trainer.sample)
-        raw = trainer.evaluate(trainer.sample)
-        fresh = LanguageModel(trainer.config)
-        fresh.load_state_dict({**trainer.model.state_dict(), **trainer.average.weights})
-        trainer.model = fresh
+        last = trainer.scores.averaged(trainer.scores.sample)
+        raw = trainer.scores.of_text(trainer.scores.sample)
+        trainer.model.load_state_dict({**trainer.model.state_dict(), **trainer.average.weights})
         assert last is not None
-        np.testing.assert_array_equal(trainer.evaluate(trainer.sample).token_nats, last.token_nats)
+        np.testing.assert_array_equal(trainer.scores.of_text(trainer.scores.sample).token_nats, last.token_nats)
     assert {step for step, record in records.items() if "valid_averaged/bpb" in record} == {6, 9}
     assert records[9]["valid/bpb"] == raw.bits_per_byte
     assert records[9]["valid_averaged/bpb"] == last.bits_per_byte != raw.bits_per_byte
