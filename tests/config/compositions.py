@@ -61,6 +61,7 @@ NEEDED = {
     "job=checkpoint": ["job.run=r"],
     "job=evaluate": ["job.run=r"],
     "job=export": ["job.run=r"],
+    "job=export_rwkv": ["job.run=r"],
     "job=generate": ["job.run=r"],
     "job=replay_batch": ["job.run=r"],
     "job=status": ["sweep=s"],

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.jobs.command import SMALL, run, run_folder, text_file
 
 
+@pytest.mark.slow
 def test_it_trains_and_evaluates_with_a_warning_and_does_not_generate(tmp_path: Path) -> None:
     text_file(tmp_path)
     result = run(tmp_path, *SMALL, "data.path=source.txt", "router=soft_moe", "economy=off", "router.slots=4")

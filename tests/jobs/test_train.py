@@ -85,7 +85,10 @@ def test_evaluate_and_generate_read_a_finished_run(finished: Path) -> None:
     assert result.stdout.startswith("class ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGUSR2))],
+)
 def test_a_stopped_run_goes_on_to_the_same_records(finished: Path, text: Path, tmp_path: Path, number: int) -> None:
     process = subprocess.Popen(command(*SMALL, f"data.path={text}"), cwd=tmp_path, stdout=subprocess.DEVNULL)
     folder = _wait_for_records(tmp_path, process, 2)
@@ -117,7 +120,7 @@ def test_a_run_in_bf16_goes_on_to_the_same_records_and_evaluates_in_bf16(text: P
     assert "averaged weights, " in result.stdout
 
 
-@pytest.mark.parametrize("after_records", [1, 3, 7])
+@pytest.mark.parametrize("after_records", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7))])
 def test_a_killed_run_goes_on_to_the_same_records(
     finished: Path, text: Path, tmp_path: Path, after_records: int
 ) -> None:
@@ -216,13 +219,14 @@ def test_an_optimiser_without_its_library_is_refused_in_one_line(tmp_path: Path)
     assert "optimizer=adamw" in result.stderr
 
 
-@pytest.mark.parametrize("wrong", ["train.ctx_len=1000000", "tracking=mlflow tracking.uri=sqlite:////nowhere/x.db"])
+@pytest.mark.parametrize("wrong", ["train.ctx_len=100000000", "tracking=mlflow tracking.uri=sqlite:////nowhere/x.db"])
 def test_a_refusal_leaves_no_run_folder(text: Path, tmp_path: Path, wrong: str) -> None:
     result = run(tmp_path, *SMALL, f"data.path={text}", *wrong.split())
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert list(tmp_path.glob("outputs/2*")) == []
 
 
+@pytest.mark.slow
 def test_a_terminal_that_cannot_show_the_sample_does_not_fail_the_run(text: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         command(*SMALL, f"data.path={text}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +22,7 @@ from camoe.tracking.routing_statistics import RoutingStatistics
 SIZES = [(1, 2), (1, 5), (2, 3), (2, 8), (3, 3), (1, 1)]  # K, E
 
 OF_CAPACITY = {"routing/capacity_use", "routing/drop_rate", "routing/token_drop_rate"}
-FIELDS = [name for name in RoutingDecision.__dataclass_fields__ if name not in ("active", "overflow", "first_choices")]
+FIELDS = [field.name for field in fields(RoutingDecision) if field.default is MISSING]
 
 
 def random_routing(k: int, n_expert: int, seed: int = 0, batch: int = 3, length: int = 7) -> RoutingDecision:
@@ -194,7 +194,18 @@ def test_nothing_is_left_without_a_literal_formula_or_a_definition() -> None:
     }
     assert {BY_RECORDED_NAME[name].name for name in recorded} == literal | elsewhere
     of_room = {row.name for row in BY_RECORDED_NAME.values() if row.name.startswith("routing/")}
-    assert of_room <= literal | elsewhere | OF_CAPACITY
+    assert of_room <= literal | elsewhere | OF_CAPACITY | {"routing/prior_override_rate"}
+
+
+def test_the_override_rate_counts_first_winners_that_are_not_the_priors() -> None:
+    routing, mask = random_routing(2, 4), random_mask(0)
+    base = torch.zeros(routing.experts.shape[:-1], dtype=torch.int64)
+    statistics = RoutingStatistics(3, [1.0] * 4)
+    statistics.add(replace(routing, base=base), mask)
+    rates = statistics.series()["routing/prior_override_rate/by_layer"]
+    for layer, rate in enumerate(rates):
+        first = [routing.experts[layer, b, t, 0].item() for b, t in mask.nonzero().tolist()]
+        assert rate == pytest.approx(fmean([float(expert != 0) for expert in first]))
 
 
 @pytest.mark.parametrize("mode", ["observe", "drop"])
@@ -301,9 +312,9 @@ def test_a_trace_is_stacked_without_its_gradient() -> None:
     routing = random_routing(2, 4)
     trace = RoutingTrace()
     for layer in range(2):
-        fields = {name: getattr(routing, name)[layer] for name in FIELDS}
-        fields["gate_logits"] = fields["gate_logits"].clone().requires_grad_()
-        trace.layers.append(LayerRouting(RoutingDecision(**fields), None))
+        parts = {name: getattr(routing, name)[layer] for name in FIELDS}
+        parts["gate_logits"] = parts["gate_logits"].clone().requires_grad_()
+        trace.layers.append(LayerRouting(RoutingDecision(**parts), None))
     stacked = trace.decision()
     assert not stacked.gate_logits.requires_grad
     assert torch.equal(stacked.experts, routing.experts)
