@@ -6,6 +6,8 @@ published code keeps mu_pull's form only.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ STEP = 0.01  # of the velocity in pid, of the distance to mu in mu_pull
 MU_RANGE = (0.5, 1.5)
 
 
-class Equilibrium(nn.Module):
+class Equilibrium(nn.Module, ABC):
     """mu [C], learned from the middle of its range on; outside of the range it counts as the nearer end."""
 
     def __init__(self, n_embd: int) -> None:
@@ -26,12 +28,12 @@ class Equilibrium(nn.Module):
         """The middle of the range."""
         nn.init.constant_(self.mu, sum(MU_RANGE) / 2)
 
+    @abstractmethod
     def forward(self, h: Tensor, velocity: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The residual stream h [B,T,C] and its velocity [B,T,C] over depth, after one more layer.
 
         velocity: None before the first layer; a kind without memory leaves it so.
         """
-        raise NotImplementedError
 
     def distance(self, h: Tensor) -> Tensor:
         """h - mu in float32 or wider."""
