@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from benchmarks.sample import Contestant
 from camoe.kernels.native_build import load
 
 SOURCE = Path(__file__).with_name("fma_peak.cpp")
 ROUNDS = 1_000_000
 
 
-def fma_probe() -> Callable[[], float]:
-    """A function that measures multiply-adds per second of one thread. RuntimeError without a C++ compiler."""
+def fma_probe() -> tuple[Contestant, int]:
+    """A function that does nothing but multiply-adds on one thread, and how many. RuntimeError without a compiler."""
     native = load(SOURCE)
     if native.library is None:
         raise RuntimeError(f"the peak cannot be measured: {native.reason}")
@@ -24,11 +23,4 @@ def fma_probe() -> Callable[[], float]:
     run.restype = count.restype = ctypes.c_int64
     run.argtypes = [ctypes.c_int64, ctypes.c_void_p]
     numbers = torch.full((count(),), 0.5)
-
-    def probe() -> float:
-        begin = time.perf_counter()
-        done = run(ROUNDS, numbers.data_ptr())
-        return done / (time.perf_counter() - begin)
-
-    probe()
-    return probe
+    return lambda: run(ROUNDS, numbers.data_ptr()), ROUNDS * count()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from camoe.kernels.expert_rows import rows_of_tokens, weighted_sum_of_rows
 from camoe.kernels.grouped_products import RowGroups
+from camoe.kernels.row_multiple import row_multiple
 from camoe.kernels.without_autocast import without_autocast
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.prefix_map import PrefixMap
@@ -36,7 +37,8 @@ class DispatchPlan:
 
     tokens: [rows] token of each row (stable, so tokens rise within an expert's segment; that of nobody's is any).
     places: [n,K] row of each token's assignments.
-    counts: rows of each expert, and of nobody: 1 or, where every winner serves, 0.
+    counts: rows of each expert, and of nobody: 1 or, where every winner serves, 0. An expert's may end in copies of its
+    last, which no place names.
     """
 
     tokens: Tensor
@@ -44,8 +46,11 @@ class DispatchPlan:
     counts: list[int]
 
 
-def plan_dispatch(winners: Tensor, n_expert: int) -> DispatchPlan:
-    """Plan for winners [n,K] in 0..n_expert, n_expert being nobody; deterministic, no scatter-add."""
+def plan_dispatch(winners: Tensor, n_expert: int, multiple: int = 1) -> DispatchPlan:
+    """Plan for winners [n,K] in 0..n_expert, n_expert being nobody; deterministic, no scatter-add.
+
+    multiple: of it every expert's number of rows is one, those without tokens have none.
+    """
     flat = winners.flatten()
     order = torch.argsort(flat, stable=True)
     places = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
@@ -53,7 +58,25 @@ def plan_dispatch(winners: Tensor, n_expert: int) -> DispatchPlan:
     if idle:
         served = order.numel() - idle
         order, places = order[: served + 1], places.clamp(max=served)
-    return DispatchPlan(order // winners.shape[-1], places.view_as(winners), [*counts, min(idle, 1)])
+    counts.append(min(idle, 1))
+    if multiple > 1:
+        order, places, counts = _rounded_up(order, places, counts, flat, multiple)
+    return DispatchPlan(order // winners.shape[-1], places.view_as(winners), counts)
+
+
+def _rounded_up(
+    order: Tensor, places: Tensor, counts: list[int], group: Tensor, multiple: int
+) -> tuple[Tensor, Tensor, list[int]]:
+    """The same sorted assignments, places and rows per group, all groups' but the last rounded up to `multiple`.
+
+    group: of each assignment.
+    """
+    rounded = [-(-count // multiple) * multiple for count in counts[:-1]] + counts[-1:]
+    sizes, widths = torch.tensor([counts, rounded], device=order.device)
+    gaps = (widths - sizes).cumsum(0) - (widths - sizes)
+    group_of_row = torch.repeat_interleave(widths, output_size=sum(rounded))
+    row = torch.arange(sum(rounded), device=order.device) - gaps[group_of_row]
+    return order[row.minimum(sizes.cumsum(0)[group_of_row] - 1)], places + gaps[group], rounded
 
 
 def run_experts(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inputs: TokenInputs) -> Tensor:
@@ -66,9 +89,10 @@ def run_experts(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inp
     """
     if len(winners) == 1 and not torch.is_grad_enabled():
         return _run_for_one_token(experts, winners[0].tolist(), weights, inputs)
-    plan = plan_dispatch(winners, len(experts))
+    multiple = row_multiple(winners.numel(), winners.device.type)
+    plan = plan_dispatch(winners, len(experts), multiple)
     segments = plan.tokens.split(plan.counts)[: len(experts)]
-    low = _LowRowsOfTokens(experts, segments, inputs)
+    low = _LowRowsOfTokens(experts, segments, inputs, multiple)
     h_rows = rows_of_tokens(inputs.h, plan.tokens, plan.places).split(plan.counts)
     previous_rows = rows_of_tokens(inputs.previous, plan.tokens, plan.places).split(plan.counts)
     outputs = [
@@ -100,7 +124,9 @@ def _run_for_one_token(
 class _LowRowsOfTokens:
     """Low-rank rows made once for every token that some prefix expert won, even if several won it."""
 
-    def __init__(self, experts: Sequence[Expert], segments: Sequence[Tensor], inputs: TokenInputs) -> None:
+    def __init__(
+        self, experts: Sequence[Expert], segments: Sequence[Tensor], inputs: TokenInputs, multiple: int
+    ) -> None:
         wanted = [tokens for expert, tokens in zip(experts, segments, strict=True) if expert.needs_prefix]
         if inputs.make_low is None or not wanted:
             return
@@ -111,7 +137,8 @@ class _LowRowsOfTokens:
             return
         chosen = torch.zeros(len(inputs.h), dtype=torch.bool, device=inputs.h.device)
         chosen[torch.cat(wanted)] = True
-        self.rows = inputs.make_low(chosen.nonzero().squeeze(1), None)
+        tokens = chosen.nonzero().squeeze(1)
+        self.rows = inputs.make_low(torch.cat((tokens, tokens[-1:].expand(-len(tokens) % multiple))), None)
         self.row_of_token = chosen.cumsum(0) - 1
 
     def of(self, tokens: Tensor) -> Tensor:

@@ -123,3 +123,29 @@ def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
 
     run_experts(experts, winners, torch.rand(5, 2), TokenInputs(h, h, make_low, bridge.prefix_map()))
     assert asked == [[0, 1, 2, 3, 4]]
+
+
+def test_the_plan_rounds_segments_up_with_copies_of_their_last_row() -> None:
+    winners = torch.tensor([[2, 0], [0, 1], [2, 1], [0, 2], [4, 0]])
+    plan = plan_dispatch(winners, 4, multiple=3)
+    assert plan.counts == [6, 3, 3, 0, 1]
+    assert plan.tokens.tolist() == [0, 1, 3, 4, 4, 4, 1, 2, 2, 0, 2, 3, 4]
+    assert torch.equal(plan.tokens[plan.places], torch.arange(5)[:, None].expand(5, 2))
+
+
+@pytest.mark.parametrize("n_transformer", [0, 1, 2])
+def test_rounded_segments_change_nothing(n_transformer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    experts = _mix(2, n_transformer)
+    bridge = LinearStateBridge(C, 3, 4).double()
+    h, previous, readout = (torch.randn(23, C, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    winners = torch.rand(23, len(experts)).topk(2).indices
+    weights = torch.rand(23, 2, dtype=torch.float64, requires_grad=True)
+    wrt = [h, previous, weights, *(p for expert in experts for p in expert.parameters())]
+
+    def results(multiple: int) -> list[Tensor]:
+        monkeypatch.setattr("camoe.model.dispatch.row_multiple", lambda *_: multiple)
+        out = run_experts(experts, winners, weights, _inputs(h, previous, readout, bridge))
+        return [out, *torch.autograd.grad(out.square().sum(), wrt)]
+
+    for rounded, exact in zip(results(5), results(1), strict=True):
+        torch.testing.assert_close(rounded, exact, rtol=1e-10, atol=1e-12)
