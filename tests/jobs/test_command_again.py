@@ -69,6 +69,7 @@ def test_running_is_refused_and_killed_goes_on(finished: Path, text: Path, tmp_p
     assert records(folder) == records(run_folder(finished))
 
 
+@pytest.mark.slow
 def test_changed_text_and_force_begin_anew(finished: Path, text: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "outputs", tmp_path / "outputs")
     other = tmp_path / text.name

@@ -252,6 +252,7 @@ def test_the_command_says_what_it_did_to_each_run(tmp_path: Path, store: str) ->
     assert second.stdout.splitlines()[-2] == "2 complete already, 1 left alone; sent: nothing"
 
 
+@pytest.mark.slow
 def test_a_sweep_is_the_runs_of_its_plan_and_they_are_children_of_its_run(tmp_path: Path, store: str) -> None:
     ended_run(tmp_path, store)
     client, experiment = open_experiment(store, "camoe")

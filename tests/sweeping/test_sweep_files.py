@@ -24,11 +24,16 @@ STUDIES = {
 planned = cache(planned_study.planned)
 
 
+def one_worker_a_study(name: str) -> pytest.MarkDecorator:
+    """Its composition is cached in the process that made it."""
+    return pytest.mark.xdist_group(f"study {name}")
+
+
 def test_the_studies() -> None:
     assert sorted(path.stem for path in (REPOSITORY / "sweeps").iterdir()) == sorted(STUDIES)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=one_worker_a_study(name)) for name in STUDIES])
 def test_every_arm_composes_as_registered(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sweep = planned(name)
@@ -43,10 +48,12 @@ def test_every_arm_composes_as_registered(name: str, tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@one_worker_a_study("phase_ablation")
 def test_phases_are_ablated_at_the_same_length() -> None:
     assert {run.config.phase.total_steps for run in planned("phase_ablation").runs} == {220}
 
 
+@one_worker_a_study("economy_ablation")
 def test_one_mechanism_at_a_time() -> None:
     runs = planned("economy_ablation").runs
     assert {run.config.economy.kind for run in runs} == {"calibrated"}

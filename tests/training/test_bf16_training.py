@@ -56,6 +56,7 @@ class _Training:
         restore_optimizer(self.optimizer, self.names, optimizer_tensors(other.optimizer, other.names))
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_float32_does() -> None:
     exact, rounded = _Training("fp32").run(range(40)), _Training("bf16").run(range(40))
     assert rounded != exact
