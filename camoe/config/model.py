@@ -18,13 +18,20 @@ class ModelConfig:
     n_embd: int = setting(128, help="channels C of the residual stream", low=1)
     n_layer: int = setting(4, help="blocks L", low=1)
     head_size: int = setting(32, help="channels N of one WKV-7 head: 16, 32, 64 or 128", low=1)
-    tie_embeddings: bool = setting(True, help="head shares the embedding matrix; logits scaled by C^-1/2")
+    tie_embeddings: bool = setting(True, help="head shares the embedding matrix")
     prefix_len: int = setting(8, help="rows P of the prefix a Transformer expert attends to", low=1)
     low_rank: int = setting(16, help="rank r of the bridge from the RWKV state to the prefix", low=1)
     dynamics: str = setting(
         "none",
         help="pull of the residual stream to a learned point: none, pid (velocity over depth), mu_pull (without)",
         options=DYNAMICS,
+    )
+    residual_scales: bool = setting(
+        False,
+        help="learned scales per channel of stream, embedding in it and what is added; norms without any",
+    )
+    skip_connections: bool = setting(
+        False, help="layers of the second half hear those of the first again, last first, each with learned scales"
     )
     deep_embed_attention: bool = setting(
         False, help="add DeepEmbedAttention beside time mixing (or attention) in every block"
@@ -46,6 +53,9 @@ class ModelConfig:
         low=1,
     )
     attention_rotary: bool = setting(False, help="rotary positions in the attention layers (CDRmix has none)")
+    attention_query_gain: bool = setting(
+        False, help="queries and keys of attention layers at root mean square 1, each query head times a learned gain"
+    )
 
     def __post_init__(self) -> None:
         if self.head_size not in (16, 32, 64, 128):

@@ -55,10 +55,11 @@ RULES = (
         "model.deep_embed_attention is false",
     ),
     Rule(
-        ("model.attention_rotary", "model.attention_kv_heads"),
+        ("model.attention_rotary", "model.attention_kv_heads", "model.attention_query_gain"),
         lambda run: not run.model.attention_layers,
         "no layer of model.layers has attention",
     ),
+    Rule(("model.skip_connections",), lambda run: run.model.n_layer == 1, "model.n_layer is 1"),
     Rule(
         ("model.attention_ratio",),
         lambda run: run.model.layers in ("all_rwkv", "explicit"),

@@ -22,8 +22,10 @@ from camoe.model.initialization import initialize_embedding, initialize_head, in
 from camoe.model.precision import in_its_precision
 from camoe.model.recompute import run_stage
 from camoe.model.recurrent_state import RecurrentState
+from camoe.model.residual_scales import build_norm
 from camoe.model.routing_trace import BlockInput, RoutingTrace
 from camoe.model.seeded_construction import seeded
+from camoe.model.stream import Stream
 from camoe.routing.balancer import Balancer
 from camoe.routing.balancers.compute_price import MixFlops
 from camoe.routing.build import build_balancer
@@ -47,8 +49,9 @@ class LanguageModel(nn.Module):
         self.config = config
         self.precision = config.train.precision
         self.emb = nn.Embedding(vocab, model.n_embd)
-        self.ln0, self.ln_out = nn.LayerNorm(model.n_embd), nn.LayerNorm(model.n_embd)
-        initialize_output_norm(self.ln_out.weight, tied=model.tie_embeddings)
+        self.ln0, self.ln_out = build_norm(model), build_norm(model)
+        if isinstance(self.ln_out, nn.LayerNorm):
+            initialize_output_norm(self.ln_out.weight, tied=model.tie_embeddings)
         with seeded(seed, "emb"):
             initialize_embedding(self.emb.weight, tied=model.tie_embeddings)
         self.head: nn.Linear | None = None
@@ -109,24 +112,28 @@ class LanguageModel(nn.Module):
         terms: noise and experiments of training's elections. trace: receives every layer's routing.
         resume_at: what an earlier run of the same tokens passed to a layer, from which this one goes on.
         """
-        entry = resume_at or BlockInput(0, self.ln0(self.emb(tokens)), None, None)
-        x, v_first, velocity = entry.x, entry.v_first, entry.velocity
-        state = state if state is not None else RecurrentState.zeros(self.config.model, tokens.shape[0], x)
+        first, stream = (resume_at.layer, resume_at.stream) if resume_at else (0, self._embedded(tokens))
+        state = state if state is not None else RecurrentState.zeros(self.config.model, tokens.shape[0], stream.x)
         bridge = OpenBridge.of(self.bridge)
         position = state.positions(tokens.shape[1])
         after = []
         again = self.config.train.recompute == "block"
-        for layer in range(entry.layer, len(self.blocks)):
+        for layer in range(first, len(self.blocks)):
             if trace is not None:
-                trace.enter(BlockInput(layer, x, v_first, velocity))
+                trace.enter(BlockInput(layer, stream))
             balance, quote = self.balancer.of_layer(layer), self.quote(layer)
             context = RoutingContext(tokens, position, balance, quote, terms.of_layer(layer))
-            inputs = (x, v_first, velocity, state.layers[layer], bridge, context)
-            x, v_first, velocity, layer_state, routing = run_stage(self.blocks[layer], *inputs, again=again)
+            inputs = (stream, state.layers[layer], bridge, context)
+            stream, layer_state, routing = run_stage(self.blocks[layer], *inputs, again=again)
             after.append(layer_state)
             if trace is not None:
                 trace.layers.append(routing)
-        return self.ln_out(x), RecurrentState(after, state.tokens_read + tokens.shape[1])
+        return self.ln_out(stream.x), RecurrentState(after, state.tokens_read + tokens.shape[1])
+
+    def _embedded(self, tokens: Tensor) -> Stream:
+        """What the first layer receives."""
+        x = self.ln0(self.emb(tokens))
+        return Stream(x, first=x if self.config.model.residual_scales else None)
 
     @property
     def device(self) -> torch.device:
@@ -175,11 +182,14 @@ class LanguageModel(nn.Module):
         return losses.new_zeros(targets.shape).masked_scatter(real, losses)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [B,T,V] of normalised hidden vectors [B,T,C]; with tied embeddings scaled by C^-1/2."""
+        """Logits [B,T,V] of normalised hidden vectors [B,T,C]; scaled by C^-1/2 where embeddings are tied under a
+        norm with gains, which start at C^1/2 for it."""
         return linear(*self.head_factors(hidden))
 
     def head_factors(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [...,C] and a matrix [V,C] whose products are the logits of normalised hidden vectors."""
         if self.head is not None:
             return hidden, self.head.weight
+        if self.config.model.residual_scales:
+            return hidden, self.emb.weight
         return hidden * hidden.shape[-1] ** -0.5, self.emb.weight

@@ -18,7 +18,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"\.mixture\.router\.", "router_gate"),
     (r"\.mixture\.critic\.", "critic"),
     (r"\.mixture\.(experts|shared)\.\d+\.", "experts"),
-    (r"^(blocks\.\d+\.(att|attention|dea|dynamics|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
+    (r"^(blocks\.\d+\.(att|attention|dea|dynamics|residual|skip|ln1|ln2)|ln0|ln_out)\.", "rwkv_backbone"),
 )
 
 
@@ -50,5 +50,5 @@ def stacked_matrices(model: nn.Module) -> dict[str, int]:
         if isinstance(module, Gate):
             stacked[f"{name}.weight_in"] = module.n_expert
         elif isinstance(module, CausalAttention):
-            stacked[f"{name}.qkv.weight"] = 3
+            stacked[f"{name}.qkv.weight"] = module.n_head // module.n_kv_head + 2  # as tall as keys and values
     return stacked

@@ -32,8 +32,8 @@ class ModelParts(Protocol):
 
     config: RunConfig
     emb: nn.Embedding
-    ln0: nn.LayerNorm
-    ln_out: nn.LayerNorm
+    ln0: nn.Module
+    ln_out: nn.Module
     head: nn.Linear | None
     tables: DeepEmbedTables | None
     blocks: nn.ModuleList

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from camoe.economy.critic import CriticOpinion
+from camoe.model.stream import Stream
 from camoe.routing.decision import RoutingDecision
 
 
@@ -21,18 +22,14 @@ class LayerRouting:
 
 @dataclass(frozen=True)
 class BlockInput:
-    """What a layer receives from the one below, [B,T,C]: the residual stream, the value residual's first values and the
-    stream's velocity (None in the first layer and without `model.dynamics=pid`)."""
+    """What a layer receives from the one below."""
 
     layer: int
-    x: Tensor
-    v_first: Tensor | None
-    velocity: Tensor | None
+    stream: Stream
 
     def of_rows(self, rows: Tensor) -> BlockInput:
         """The same of sequences `rows` [S], cut off from the graph."""
-        v_first, velocity = (None if part is None else part[rows].detach() for part in (self.v_first, self.velocity))
-        return BlockInput(self.layer, self.x[rows].detach(), v_first, velocity)
+        return BlockInput(self.layer, self.stream.of_rows(rows))
 
 
 @dataclass

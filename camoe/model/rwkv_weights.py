@@ -124,6 +124,8 @@ def _check_depth(weights: Mapping[str, Tensor], n_layer: int) -> None:
 def _no_place(name: str) -> str:
     if name.startswith("head."):
         return "the model has no head of its own; set model.tie_embeddings=false"
+    if ".ln" in name or name.startswith("ln_"):
+        return "the model's norms have no weights; set model.residual_scales=false"
     return "finds no place in the model, which takes RWKV-7 (x070) weights"
 
 

@@ -29,6 +29,7 @@ from camoe.kernels.wkv7 import choose_backend
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
+from camoe.model.stream import Stream
 from camoe.profiling.even_load import EvenLoad
 from camoe.profiling.labels import labelled
 from camoe.profiling.representative_layers import RepresentativeLayers
@@ -138,13 +139,13 @@ class _Simulation:
     def _watched_blocks(self) -> Iterator[None]:
         """Look after each block's forward pass and when the gradient of its output has arrived."""
 
-        def look(_block: nn.Module, _inputs: Any, outputs: tuple[Tensor, ...]) -> None:
+        def look(_block: nn.Module, _inputs: Any, outputs: tuple[Stream, ...]) -> None:
             if len(self.kept) < len(self.model.blocks):  # later calls compute again what was not kept
                 before = self.tracker.now
                 torch.clear_autocast_cache()
                 self.copies.append(before - self.tracker.now)
                 self.kept.append(self.tracker.by_room.copy())
-                outputs[0].register_hook(lambda _gradient: self.peaks.append(self.tracker.window_peak()))
+                outputs[0].x.register_hook(lambda _gradient: self.peaks.append(self.tracker.window_peak()))
 
         handles = [block.register_forward_hook(look) for block in self.model.blocks]
         yield

@@ -16,6 +16,8 @@ IDLE = [
     (["model.deep_embed_query_dim=64"], ["model.deep_embed_attention=true"]),
     (["experts=4r0t", "model.attention_rotary=true"], ["model.layers=top"]),
     (["experts=4r0t", "model.attention_kv_heads=2"], ["model.layers=top"]),
+    (["experts=4r0t", "model.attention_query_gain=true"], ["model.layers=top"]),
+    (["model.n_layer=1", "model.skip_connections=true"], ["model.n_layer=2"]),
     (["experts=4r0t", "model.attention_ratio=0.5"], ["model.layers=top"]),
     (
         ["experts=4r0t", "model.layers=top", "model.attention_period=2"],

@@ -14,9 +14,9 @@ from camoe.model.key_value_cache import KeyValueCache
 C, N = 24, 8
 
 
-def layer(rotary: bool, size: int = N) -> CausalAttention:
+def layer(rotary: bool, size: int = N, *, query_gain: bool = False) -> CausalAttention:
     """A layer whose weights are all alive."""
-    attention = CausalAttention(C, size, rotary=rotary).double()
+    attention = CausalAttention(C, size, rotary=rotary, query_gain=query_gain).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in attention.parameters():
@@ -43,6 +43,10 @@ def turned(vector: Tensor, place: int) -> Tensor:
     return torch.stack([a * c - b * s for a, b, c, s in entries] + [a * s + b * c for a, b, c, s in entries])
 
 
+def unit(vector: Tensor) -> Tensor:
+    return vector / (vector.square().sum() / len(vector) + torch.finfo(vector.dtype).eps).sqrt()
+
+
 def attention_reference(attention: CausalAttention, x: Tensor) -> Tensor:
     """Token by token and head by head over everything read so far, [B,T,C]."""
     n_batch, n_token, width = x.shape
@@ -55,6 +59,9 @@ def attention_reference(attention: CausalAttention, x: Tensor) -> Tensor:
             for start in range(0, width, size):
                 part = slice(start, start + size)
                 query, keys = w_q[part] @ x[b, t], [w_k[part] @ x[b, s] for s in range(t + 1)]
+                if attention.query_gain is not None:
+                    query = attention.query_gain[start // size] * unit(query)
+                    keys = [unit(key) for key in keys]
                 if attention.rotary:
                     query, keys = turned(query, t), [turned(key, s) for s, key in enumerate(keys)]
                 scores = torch.stack([query @ key / math.sqrt(size) for key in keys])
@@ -89,10 +96,13 @@ def test_shared_heads_are_heads_with_equal_weights(rotary: bool, n_kv_head: int)
     torch.testing.assert_close(torch.cat((before, after), 1), outs[0].detach(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("gain", [False, True])
 @pytest.mark.parametrize("rotary", [False, True])
 @pytest.mark.parametrize(("size", "n_batch", "n_token"), [(8, 2, 7), (24, 1, 1), (12, 3, 5)])
-def test_equals_the_reference_in_values_and_gradients(rotary: bool, size: int, n_batch: int, n_token: int) -> None:
-    attention, results = layer(rotary, size), []
+def test_equals_the_reference_in_values_and_gradients(
+    rotary: bool, gain: bool, size: int, n_batch: int, n_token: int
+) -> None:
+    attention, results = layer(rotary, size, query_gain=gain), []
     for compute in (lambda x: attention(x, positions(x))[0], lambda x: attention_reference(attention, x)):
         x = inputs(n_batch, n_token).requires_grad_()
         out = compute(x)
@@ -135,6 +145,26 @@ def test_nothing_comes_from_the_future(n_before: int) -> None:
     first = 7 - n_before
     assert torch.equal(before[:, :first], after[:, :first])
     assert all(not torch.allclose(before[:, t], after[:, t]) for t in range(first, 11 - n_before))
+
+
+@torch.no_grad()
+def test_gained_queries_go_on_from_a_cache() -> None:
+    attention, x = layer(rotary=True, query_gain=True), inputs(2, 9)
+    whole = attention(x, positions(x))[0]
+    before, cache = attention(x[:, :4], positions(x[:, :4]))
+    after, _ = attention(x[:, 4:], positions(x[:, 4:], 4), cache)
+    torch.testing.assert_close(torch.cat((before, after), 1), whole, rtol=1e-10, atol=1e-12)
+
+
+def test_scores_are_a_gain_times_a_cosine_whatever_the_length_of_queries_and_keys() -> None:
+    attention, x = layer(rotary=False, query_gain=True), inputs(2, 9)
+    expected = attention(x, positions(x))[0]
+    with torch.no_grad():
+        attention.qkv.weight[: 2 * C] *= 7  # queries and keys
+    torch.testing.assert_close(attention(x, positions(x))[0], expected, rtol=1e-10, atol=1e-12)
+    fresh = CausalAttention(C, N, rotary=False, query_gain=True)
+    assert fresh.query_gain is not None
+    assert fresh.query_gain.tolist() == [1.5] * 3
 
 
 def test_a_fresh_layer_adds_nothing_and_can_learn() -> None:

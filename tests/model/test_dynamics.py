@@ -134,11 +134,11 @@ def test_a_run_that_resumes_at_a_layer_takes_its_velocity_along() -> None:
     hidden, _ = model.hidden(batch.inputs, trace=trace)
     entry = trace.audited_input
     assert entry is not None
-    assert entry.velocity is not None
+    assert entry.stream.velocity is not None
     rows = torch.tensor([1])
     again, _ = model.hidden(batch.inputs[rows], resume_at=entry.of_rows(rows))
     torch.testing.assert_close(again, hidden[rows], rtol=1e-5, atol=1e-5)
-    forgetful = BlockInput(1, entry.x, entry.v_first, None).of_rows(rows)
+    forgetful = BlockInput(1, entry.stream._replace(velocity=None)).of_rows(rows)
     without, _ = model.hidden(batch.inputs[rows], resume_at=forgetful)
     assert float((without - hidden[rows]).detach().abs().max()) > 1e-3
 
