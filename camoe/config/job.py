@@ -11,7 +11,7 @@ from camoe.config.setting import setting
 
 JOBS = (
     *("train", "evaluate", "generate", "export", "export_rwkv", "checkpoint", "replay_batch"),
-    *("profile", "status", "sync_tracking"),
+    *("profile", "status", "sync_tracking", "prepare_data", "train_tokenizer"),
 )
 READ_A_RUN = (
     "evaluate",
@@ -52,7 +52,8 @@ class JobConfig:
     max_bytes: int | None = setting(None, help="largest exported file allowed; null: any", low=1)
     output: str | None = setting(
         None,
-        help="file to export to, null: export.camoe or rwkv.safetensors in the run folder; folder job=checkpoint makes",
+        help="file to export to, null: export.camoe or rwkv.safetensors in the run folder; folder that job=checkpoint "
+        "makes; file of job=train_tokenizer",
     )
     checkpoint: CheckpointJob = field(
         default_factory=CheckpointJob, metadata={"help": "what job=checkpoint does with a run's checkpoint"}

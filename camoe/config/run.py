@@ -9,7 +9,7 @@ from typing import Any
 from camoe.config.analysis import AnalysisConfig
 from camoe.config.averaging import AveragingConfig
 from camoe.config.calibrated import CalibratedConfig
-from camoe.config.data import DataConfig
+from camoe.config.data import ONE_PATH, DataConfig
 from camoe.config.diagnostics import SETS
 from camoe.config.economy import EconomyConfig, MoneyConfig, V21Config
 from camoe.config.evaluation import EvaluationConfig
@@ -89,6 +89,7 @@ class RunConfig:
                 raise ConfigError(f"{what}: '{name}' is not allowed; must be letters, digits, '.', '_' or '-'")
         if self.job.name == "status" and self.sweep is None:
             raise ConfigError("sweep: null with job.name status, which shows how a sweep stands; give sweep=NAME")
+        self._check_trained_tokenizer()
         self._check_enough_experts()
         self._check_costs_of_experts()
         self._check_bridge_has_a_state()
@@ -111,10 +112,22 @@ class RunConfig:
         self._check_bid_space()
         self._check_credit()
 
+    def _check_trained_tokenizer(self) -> None:
+        if self.job.name != "train_tokenizer":
+            return
+        if self.tokenizer.kind != "bpe":
+            raise ConfigError(
+                f"tokenizer.kind: {self.tokenizer.kind} is not trained, by job.name train_tokenizer either; use bpe"
+            )
+        if self.tokenizer.path is not None:
+            raise ConfigError("tokenizer.path: nothing to train with job.name train_tokenizer; give null")
+        if self.job.output is None:
+            raise ConfigError("job.output: null with job.name train_tokenizer, which makes a file; give one")
+
     def _check_phases_have_data(self) -> None:
-        for profile, setting_name in (("sft", "sft_path"), ("preferences", "preference_path")):
+        for profile, setting_name in ONE_PATH.items():
             for name, phase in self.phase.with_profile(profile).items():
-                if getattr(self.data, setting_name) is None:
+                if not self.data.has(profile):
                     raise ConfigError(
                         f"phase.schedule.{name}.steps: {phase.steps} steps on data_profile {profile}, but "
                         f"data.{setting_name} is null; give a .jsonl file or a folder with train.jsonl and "

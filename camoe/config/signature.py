@@ -9,16 +9,25 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from camoe.config.data import DATA_PATHS, DataConfig
+from camoe.config.text_source import PATH_PREFIXES, SourceConfig
+from camoe.config.tokenizer import TokenizerConfig
 from camoe.config.train import TrainConfig
 
 DIGITS = 10
+PATHS: dict[type, tuple[str, ...]] = {
+    DataConfig: DATA_PATHS,
+    SourceConfig: ("path",),
+    TokenizerConfig: ("path",),
+    TrainConfig: ("init_from",),
+}
+"""Settings that are paths, by group."""
 
 
 def signature(config: Any) -> str:
     """Hash, 10 hexadecimal digits, of every setting that can change results.
 
     Settings and groups whose metadata says `affects_results=False` are left out. The order of dictionary entries
-    counts, because phases run in the order written. Of data's paths and train.init_from the last name counts: where
+    counts, because phases run in the order written. Of paths (`PATHS`) the last name counts: where
     a file lies does not change it, and the hashes in the run's provenance tell files of one name apart.
     """
     text = json.dumps(result_settings(config), separators=(",", ":"))
@@ -37,7 +46,11 @@ def result_settings(value: Any) -> Any:
 
 def _counted(group: Any, name: str) -> Any:
     value = getattr(group, name)
-    of_a_file = isinstance(group, DataConfig) and name in DATA_PATHS
-    if value and (of_a_file or (isinstance(group, TrainConfig) and name == "init_from")):
-        return os.path.basename(os.path.abspath(value))
-    return value
+    return os.path.basename(os.path.abspath(value)) if value and _is_path(group, name) else value
+
+
+def _is_path(group: Any, name: str) -> bool:
+    """Whether a setting with a value says where a file lies."""
+    if isinstance(group, SourceConfig) and name == "dataset":
+        return str(group.dataset).startswith(PATH_PREFIXES)
+    return any(isinstance(group, schema) and name in names for schema, names in PATHS.items())

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from camoe.config.calibrated import CalibratedConfig
 from camoe.config.checkpoint_job import MAKE_A_FOLDER, NEED_ANOTHER
+from camoe.config.data import MIXTURES
 from camoe.config.economy import V21Config
 from camoe.config.experts import WITH_HIDDEN
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS, has
@@ -26,6 +27,7 @@ from camoe.config.phase import PhaseConfig
 from camoe.config.restart_cycles import RESTARTS, unfinished_cycle
 from camoe.config.router import WITHOUT_GATE
 from camoe.config.run import RunConfig
+from camoe.config.text_source import OF_DATA_SETS
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ RULES = (
     ),
     Rule(
         ("job.output",),
-        lambda run: run.job.name not in ("export", "export_rwkv", "checkpoint"),
+        lambda run: run.job.name not in ("export", "export_rwkv", "checkpoint", "train_tokenizer"),
         "the job writes no such file",
     ),
     Rule(("job.weights",), lambda run: run.job.name == "replay_batch", "job=replay_batch runs the state that was kept"),
@@ -272,7 +274,12 @@ RULES = (
         lambda run: run.job.checkpoint.action not in NEED_ANOTHER,
         "job.checkpoint.action takes one checkpoint",
     ),
-    Rule(("data.path", "data.text_field"), lambda run: run.data.source == "python_stdlib", "data.source is not local"),
+    Rule(("data.path", "data.text_field"), lambda run: run.data.source != "local", "data.source is not local"),
+    Rule(
+        ("data.mixture_seed",),
+        lambda run: all(len(run.data.named(profile)) < 2 for profile in MIXTURES),
+        "no profile has several sources",
+    ),
     *_rules_of_mechanisms(),
 )
 
@@ -295,6 +302,7 @@ def without_effect(config: RunConfig, chosen: Iterable[str]) -> list[str]:
         *lines,
         *_skipped_phase_settings(config, chosen),
         *_betas_without_pairs(config, chosen),
+        *_settings_of_sources(config, chosen),
         *_phases_that_cannot_learn(config),
         *([cycle] if cycle else []),
     ]
@@ -317,6 +325,22 @@ def _betas_without_pairs(config: RunConfig, chosen: list[str]) -> list[str]:
         for setting in chosen
         if setting == f"phase.schedule.{name}.preference_beta" and phase.steps and phase.objective != "preference"
     ]
+
+
+def _settings_of_sources(config: RunConfig, chosen: list[str]) -> list[str]:
+    lines = []
+    for profile, mixture in MIXTURES.items():
+        sources = config.data.named(profile)
+        for name, source in sources.items():
+            idle = {"weight": f"data.{mixture} has no other source"} if len(sources) == 1 else {}
+            idle |= dict.fromkeys(OF_DATA_SETS, "its path is read in place of a data set") if source.path else {}
+            idle |= {"text_field": "its records are dialogues"} if profile != "pretrain" else {}
+            lines += [
+                f"{setting} has no effect: {why}"
+                for own, why in idle.items()
+                if (setting := f"data.{mixture}.{name}.{own}") in chosen
+            ]
+    return lines
 
 
 def _phases_that_cannot_learn(config: RunConfig) -> list[str]:

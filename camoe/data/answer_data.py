@@ -6,28 +6,30 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from camoe.config import ConfigError
-from camoe.config.data import DataConfig
+from camoe.config.data import ONE_PATH, DataConfig
+from camoe.data.answer_records import AnswerRecords, answer_records
 from camoe.data.answer_rows import PackedRows
+from camoe.data.cache_folder import make_writable
 from camoe.data.chat_template import Turn, encode_dialogues, turns
 from camoe.data.dialogue_records import dialogue_of, pair_of
-from camoe.data.local_files import find_files
+from camoe.data.interleaving import interleave
+from camoe.data.packing import QUANTILES
 from camoe.data.progress import ProgressBar
-from camoe.data.record_file import json_objects
-from camoe.data.source import Split, file_identity, split_of
+from camoe.data.source import Split, split_of
 from camoe.data.token_file import token_dtype
-from camoe.data.tokenizer import Tokenizer
+from camoe.data.tokenizer import SEPARATOR, Tokenizer
 
-LAYOUT_VERSION = 1  # raise it when records, template or packing change, so that older caches are not found
-SUFFIXES = (".jsonl", ".jsonl.gz")
-SETTINGS = {"sft": "data.sft_path", "preferences": "data.preference_path"}
+LAYOUT_VERSION = 2  # raise it when records, template or packing change, so that older caches are not found
+SETTINGS = {profile: f"data.{name}" for profile, name in ONE_PATH.items()}
 """Where each data profile is given."""
 BATCH_ITEMS = 1024
 
@@ -49,22 +51,36 @@ class AnswerData:
         return self.statistics["fingerprint"]
 
 
-def prepare_answers(profile: str, data: DataConfig, tokenizer: Tokenizer) -> AnswerData:
-    """The data of profile sft or preferences, from the cache or made now; ConfigError for a record that is broken."""
-    setting = SETTINGS[profile]
-    path = Path(getattr(data, setting.removeprefix("data.")))
-    files = find_files(path, setting, SUFFIXES)
-    facts = [LAYOUT_VERSION, profile, tokenizer.fingerprint, None if path.is_dir() else data.valid_fraction]
-    identity = [file_identity(file.resolve()) for file in files.values()]
-    key = hashlib.sha256(json.dumps([*facts, identity]).encode()).hexdigest()[:16]
-    cache = Path(data.cache_dir) / f"{profile}-{tokenizer.name}-{key}.npz"
-    if not cache.is_file():
-        _save(cache, *_make(profile, path, files, data.valid_fraction, tokenizer))
+def prepare_answers(
+    profile: str, data: DataConfig, tokenizer: Tokenizer, progress: Callable[[str, int], None] | None = None
+) -> AnswerData:
+    """The data of profile sft or preferences, from the cache or made now; ConfigError for a record that is broken.
+
+    `progress(stage, bytes done)` is called while it is made; by default a bar appears when it takes long.
+    """
+    sources = answer_records(profile, data)
+    weights = {name: source.weight for name, source in data.named(profile).items()}
+    cache_dir = Path(data.cache_dir)
+    with ProgressBar() as bar:
+        progress = progress or bar
+        for source in sources.values():
+            source.fetch(progress)
+        facts = [LAYOUT_VERSION, profile, tokenizer.fingerprint, data.valid_fraction, weights, data.mixture_seed]
+        identity = {name: source.identity() for name, source in sources.items()}
+        key = hashlib.sha256(json.dumps([*facts, identity]).encode()).hexdigest()[:16]
+        cache = cache_dir / f"{profile}-{tokenizer.name}-{key}.npz"
+        if not cache.is_file():
+            make_writable(cache_dir)
+            _save(cache, *_make(profile, data, sources, tokenizer, progress))
     return _load(cache)
 
 
 def _make(
-    profile: str, path: Path, files: dict[Split, Path], valid_fraction: float, tokenizer: Tokenizer
+    profile: str,
+    data: DataConfig,
+    sources: Mapping[str, AnswerRecords],
+    tokenizer: Tokenizer,
+    progress: Callable[[str, int], None],
 ) -> tuple[dict[Split, PackedRows], dict[str, Any]]:
     """Rows of both parts; the held-out part first, so that its items are left out of the other."""
     packed: dict[Split, PackedRows] = {}
@@ -72,35 +88,58 @@ def _make(
     seen: set[bytes] = set()
     checksum = hashlib.sha256(tokenizer.fingerprint.encode())
     parts: tuple[Split, ...] = ("valid", "train")
-    with ProgressBar() as bar:
-        for split in parts:
-            wanted = None if path.is_dir() else (split, valid_fraction)
-            items = _items(profile, files[split], wanted)
-            distinct, counts = _distinct(items, seen)
-            if not distinct:
-                part = "held-out" if split == "valid" else "training"
-                raise ConfigError(f"{SETTINGS[profile]}: nothing in the {part} part of {path}; give more records")
-            bar(f"tokenising {profile}", 0)
-            rows = _pack(distinct, tokenizer)
-            for content in (rows.tokens, rows.learned, rows.starts):
-                checksum.update(content.tobytes())
-            packed[split] = rows
-            learned = int(rows.learned.sum())
-            statistics[split] = {"items": rows.items, "tokens": len(rows.tokens), "learned": learned, **counts}
+    for split in parts:
+        distinct, counts = _distinct(_drawn(profile, data, sources, split), seen)
+        if not distinct:
+            part = "held-out" if split == "valid" else "training"
+            raise ConfigError(f"{SETTINGS[profile]}: nothing in the {part} part; give more records")
+        rows = _pack(distinct, tokenizer, partial(progress, f"tokenising {profile} {split}"))
+        for content in (rows.tokens, rows.learned, rows.starts):
+            checksum.update(content.tobytes())
+        packed[split] = rows
+        statistics[split] = _figures(distinct, rows) | counts
     return packed, {**statistics, "fingerprint": checksum.hexdigest()}
 
 
-def _items(profile: str, file: Path, wanted: tuple[Split, float] | None) -> Iterator[Item]:
-    """Items of one file; `wanted`: only those whose first question falls into this part of the file by its hash."""
-    for place, record in json_objects(file, SETTINGS[profile]):
-        where = f"{SETTINGS[profile]}: {place}"
+def _figures(items: list[Item], rows: PackedRows) -> dict[str, Any]:
+    """JSON-ready: what was packed; lengths are tokens of a row."""
+    lengths = np.diff(rows.starts)
+    size = sum(map(_size, items))
+    quantiles = np.quantile(lengths, QUANTILES)
+    return {
+        "items": rows.items,
+        "tokens": len(rows.tokens),
+        "learned": int(rows.learned.sum()),
+        "bytes": size,
+        "bytes_per_token": size / max(1, int((rows.tokens != SEPARATOR).sum())),
+        "row_tokens": {f"p{100 * q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
+    }
+
+
+def _drawn(profile: str, data: DataConfig, sources: Mapping[str, AnswerRecords], split: Split) -> Iterator[Item]:
+    """The items of a part: of one source as they stand, of several drawn by their weights."""
+    streams = {name: _items(profile, source, split, data.valid_fraction) for name, source in sources.items()}
+    if len(streams) == 1:
+        return next(iter(streams.values()))
+    weights = {name: source.weight for name, source in data.named(profile).items()}
+    return (item for _, item in interleave(streams, weights, _size, data.mixture_seed))
+
+
+def _items(profile: str, source: AnswerRecords, split: Split, valid_fraction: float) -> Iterator[Item]:
+    """Items of a part; where both parts share the records, by the hash of their first question."""
+    for where, record in source.records(split):
         if profile == "sft":
             item: Item = (turns(dialogue_of(record, where)),)
         else:
             pair = pair_of(record, where)
             item = (turns(pair.chosen, last_only=True), turns(pair.rejected, last_only=True))
-        if wanted is None or split_of(item[0][0].prompt.encode(), wanted[1]) == wanted[0]:
+        if source.is_parted or split_of(item[0][0].prompt.encode(), valid_fraction) == split:
             yield item
+
+
+def _size(item: Item) -> int:
+    """UTF-8 bytes of all that is said in it."""
+    return sum(len(text.encode()) for row in item for turn in row for text in (turn.prompt, turn.answer))
 
 
 def _distinct(items: Iterator[Item], seen: set[bytes]) -> tuple[list[Item], dict[str, int]]:
@@ -119,25 +158,26 @@ def _distinct(items: Iterator[Item], seen: set[bytes]) -> tuple[list[Item], dict
     return kept, counts
 
 
-def _pack(items: list[Item], tokenizer: Tokenizer) -> PackedRows:
+def _pack(items: list[Item], tokenizer: Tokenizer, progress: Callable[[int], None]) -> PackedRows:
+    """Rows one behind the other; progress(bytes done)."""
     tokens, learned, lengths = [], [], [0]
+    done = 0
     dtype = token_dtype(tokenizer.vocab_size)
     for start in range(0, len(items), BATCH_ITEMS):
-        rows = [row for item in items[start : start + BATCH_ITEMS] for row in item]
+        batch = items[start : start + BATCH_ITEMS]
+        rows = [row for item in batch for row in item]
+        done += sum(map(_size, batch))
         for encoded in encode_dialogues(rows, tokenizer):
             tokens.append(np.array(encoded.tokens, dtype=dtype))
             learned.append(np.array(encoded.learned))
             lengths.append(len(encoded.tokens))
+        progress(done)
     starts = np.cumsum(np.array(lengths, dtype=np.int64))
     return PackedRows(np.concatenate(tokens), np.concatenate(learned), starts, len(items[0]))
 
 
 def _save(cache: Path, packed: dict[Split, PackedRows], statistics: dict[str, Any]) -> None:
     """A file that is either absent or whole."""
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"data.cache_dir: {cache.parent} cannot be made ({error.strerror})") from None
     arrays = {
         f"{split}_{name}": getattr(rows, name)
         for split, rows in packed.items()

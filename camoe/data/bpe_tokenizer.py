@@ -46,6 +46,16 @@ class BpeTokenizer(Tokenizer):
         model = json.loads(library.to_str())["model"]
         return cls(vocab_size, model["vocab"], model["merges"])
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> BpeTokenizer:
+        """The tokenizer that `to_json` described."""
+        return cls(content["vocab_size"], content["vocab"], content["merges"])
+
+    @property
+    def learned_ids(self) -> int:
+        """Ids that the text gave: vocab_size, or fewer where nothing was left to merge."""
+        return len(self._vocab)
+
     @cached_property
     def token_bytes(self) -> Sequence[bytes]:
         byte_of = _bytes_by_character()

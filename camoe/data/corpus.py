@@ -34,10 +34,23 @@ class Corpus:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def save_corpus(folder: Path, tokenizer: Tokenizer, statistics: dict[str, Any]) -> None:
-    """Write the tokenizer, and last the manifest, beside the token files that are already there."""
-    write_json(folder / TOKENIZER, tokenizer.to_json())
+def save_corpus(folder: Path, statistics: dict[str, Any]) -> None:
+    """Write the manifest, last of all, beside the tokenizer and the token files that are already there."""
     write_json(folder / MANIFEST, statistics)
+
+
+def tokenizer_path(folder: Path) -> Path:
+    """Where the tokenizer of a corpus lies."""
+    return folder / TOKENIZER
+
+
+def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    write_json(tokenizer_path(folder), tokenizer.to_json())
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer that `save_tokenizer` left there."""
+    return from_json(json.loads(tokenizer_path(folder).read_text(encoding="utf-8")))
 
 
 def open_corpus(folder: Path) -> Corpus | None:
@@ -48,5 +61,4 @@ def open_corpus(folder: Path) -> Corpus | None:
     train, valid = TokenFile(folder, statistics["train"]), TokenFile(folder, statistics["valid"])
     if not (train.is_whole() and valid.is_whole()):
         return None
-    tokenizer = from_json(json.loads((folder / TOKENIZER).read_text(encoding="utf-8")))
-    return Corpus(folder, tokenizer, train, valid, statistics)
+    return Corpus(folder, open_tokenizer(folder), train, valid, statistics)

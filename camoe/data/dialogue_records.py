@@ -20,6 +20,8 @@ from camoe.data.chat_template import ASSISTANT, SYSTEM, USER, Message
 ROLES = {"user": USER, "human": USER, "assistant": ASSISTANT, "gpt": ASSISTANT, "system": SYSTEM}
 LISTS = ("messages", "conversations")
 QUESTIONS = (*LISTS, "instruction", "prompt")
+FIELDS = (*QUESTIONS, "input", "output", "system", "chosen", "rejected")
+"""All fields that are read; others of a record are of no use."""
 
 
 class BadRecord(ValueError):

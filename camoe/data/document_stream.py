@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from camoe.config import ConfigError
@@ -26,6 +26,11 @@ class StreamCounts:
     nul_bytes_removed: int = 0
     surrogates_replaced: int = 0
     cut_at_byte_limit: bool = False
+    bytes_by_domain: dict[str, int] = field(default_factory=dict)
+
+    def add(self, domain: str, size: int) -> None:
+        """Count the bytes of a document that is kept."""
+        self.bytes_by_domain[domain] = self.bytes_by_domain.get(domain, 0) + size
 
 
 class DocumentStream:
@@ -42,24 +47,34 @@ class DocumentStream:
 
     def read(self, split: Split, counts: StreamCounts | None = None) -> Iterator[str]:
         """Documents of one part up to its limit in UTF-8 bytes, where the last one is cut."""
+        return (text for _, text in self.labelled(split, counts))
+
+    def labelled(
+        self, split: Split, counts: StreamCounts | None = None, domain_field: str | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """`read`, each document with its domain."""
         counts = counts if counts is not None else StreamCounts()
         limit = self._limits[split]
         used = 0
-        for text in self._distinct(split, counts):
-            size = len(text.encode())
-            if limit is not None and used + size > limit:
+        for domain, text in self._distinct(split, counts, domain_field):
+            content = text.encode()
+            if limit is not None and used + len(content) > limit:
                 counts.cut_at_byte_limit = True
-                rest = text.encode()[: limit - used].decode(errors="ignore")
-                if rest:
-                    yield rest
+                content = content[: limit - used].decode(errors="ignore").encode()
+                if content:
+                    counts.add(domain, len(content))
+                    yield domain, content.decode()
                 return
-            used += size
-            yield text
+            used += len(content)
+            counts.add(domain, len(content))
+            yield domain, text
 
-    def _distinct(self, split: Split, counts: StreamCounts) -> Iterator[str]:
+    def _distinct(
+        self, split: Split, counts: StreamCounts, domain_field: str | None = None
+    ) -> Iterator[tuple[str, str]]:
         held_out = self._held_out_digests if split == "train" else frozenset()
         seen: set[bytes] = set()
-        for raw in self._source.documents(split):
+        for domain, raw in self._source.labelled(split, domain_field):
             text = _clean(raw, counts)
             digest = _digest(text)
             if not text.strip():
@@ -70,12 +85,12 @@ class DocumentStream:
                 counts.duplicates_dropped += 1
             else:
                 seen.add(digest)
-                yield text
+                yield domain, text
 
     @cached_property
     def _held_out_digests(self) -> frozenset[bytes]:
         """The whole held-out part, also beyond its limit: the training part must not depend on that limit."""
-        digests = frozenset(_digest(text) for text in self._distinct("valid", StreamCounts()))
+        digests = frozenset(_digest(text) for _, text in self._distinct("valid", StreamCounts()))
         if not digests:
             raise no_document("valid", self.description)
         return digests

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from camoe.config import ConfigError
@@ -20,17 +20,22 @@ class LocalFiles:
     A text file has no document boundaries: see `text_file` for how it is cut.
     """
 
-    name = "local"
-
-    def __init__(self, path: str | Path, text_field: str, valid_fraction: float) -> None:
+    def __init__(
+        self, path: str | Path, text_field: str, valid_fraction: float, name: str = "local", setting: str = "data"
+    ) -> None:
+        """`setting` is the group whose `path` is meant, for refusals."""
+        self.name = name
         self.path = Path(path)
         self.description = str(path)
         self.text_field = text_field
         self.valid_fraction = valid_fraction
-        self.files = find_files(self.path)
+        self.files = find_files(self.path, f"{setting}.path")
 
     def identity(self) -> list[list[str | int]]:
-        return [[split, *file_identity(file.resolve())] for split, file in sorted(self.files.items())]
+        return [[split, self.text_field, *file_identity(file.resolve())] for split, file in sorted(self.files.items())]
+
+    def fetch(self, progress: Callable[[str, int], None]) -> None:
+        """It is here already."""
 
     def labelled(self, split: Split, domain_field: str | None = None) -> Iterator[tuple[str, str]]:
         """(domain, text) of each document: the value of that field of its JSON record, else the name of its file."""

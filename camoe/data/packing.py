@@ -1,15 +1,17 @@
-"""Tokenise a stream of documents into one token file, in bounded memory."""
+"""Tokenise a stream of documents into one token file, in bounded memory; an interrupted one is gone on with."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from camoe.data.packed_parts import PackedParts, Part
 from camoe.data.scale_figures import byte_counts
 from camoe.data.token_file import TokenFile, documents_path, token_dtype
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
@@ -27,34 +29,56 @@ def pack(
 ) -> tuple[TokenFile, npt.NDArray[np.int64]]:
     """Write `split`.bin and its document table into `folder`; also count the text's byte values, [256].
 
-    The caller makes the folder visible when all parts are done.
+    Documents that an earlier, interrupted call packed are read over, not tokenised again: the same stream gives the
+    same bytes however often it was interrupted. The caller makes the folder visible when all splits are done.
     """
+    parts = PackedParts(folder, split)
+    done, size = parts.done()
     dtype = token_dtype(tokenizer.vocab_size)
-    separator = np.array([SEPARATOR], dtype=dtype)
-    path = folder / f"{split}.bin"
-    checksum = hashlib.sha256(separator.tobytes())
+    for texts in batches(islice(documents, done, None)):
+        part = _part(texts, tokenizer, dtype)
+        parts.add(part)
+        size += int(part.sizes.sum())
+        progress(f"tokenising {split}", size)
+    return _assemble(parts, folder / f"{split}.bin", split, dtype)
+
+
+def _part(texts: list[str], tokenizer: Tokenizer, dtype: np.dtype[Any]) -> Part:
+    contents = [text.encode() for text in texts]
+    encoded = [np.array([*ids, SEPARATOR], dtype=dtype) for ids in tokenizer.encode_batch(texts)]
+    return Part(
+        tokens=np.concatenate(encoded),
+        lengths=np.array([len(ids) - 1 for ids in encoded], dtype=np.int64),
+        sizes=np.array([len(content) for content in contents], dtype=np.int64),
+        byte_counts=byte_counts(b"".join(contents)),
+    )
+
+
+def _assemble(
+    parts: PackedParts, path: Path, split: str, dtype: np.dtype[Any]
+) -> tuple[TokenFile, npt.NDArray[np.int64]]:
+    """The token file: a separator, then all parts; and the table of its documents."""
+    first = np.array([SEPARATOR], dtype=dtype).tobytes()
+    checksum = hashlib.sha256(first)
     counts = np.zeros(256, dtype=np.int64)
-    lengths: list[int] = []
-    sizes: list[int] = []
+    lengths, sizes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     with path.open("wb") as file:
-        file.write(separator.tobytes())
-        for texts in _batches(documents):
-            contents = [text.encode() for text in texts]
-            for ids in tokenizer.encode_batch(texts):
-                packed = np.array([*ids, SEPARATOR], dtype=dtype).tobytes()
-                file.write(packed)
-                checksum.update(packed)
-                lengths.append(len(ids))
-            sizes += map(len, contents)
-            counts += byte_counts(b"".join(contents))
-            progress(f"tokenising {split}", int(counts.sum()))
-    starts = 1 + np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64) + 1)])[:-1].astype(np.int64)
-    np.savez(documents_path(path), starts=starts, bytes=np.array(sizes, dtype=np.int64))
-    statistics = _statistics(split, lengths, int(counts.sum())) | {"dtype": dtype.str, "sha256": checksum.hexdigest()}
-    return TokenFile(folder, statistics), counts
+        file.write(first)
+        for part in parts:
+            content = part.tokens.tobytes()
+            file.write(content)
+            checksum.update(content)
+            counts += part.byte_counts
+            lengths.append(part.lengths)
+            sizes.append(part.sizes)
+    tokens = np.concatenate(lengths)
+    starts = 1 + np.cumsum(tokens + 1) - (tokens + 1)
+    np.savez(documents_path(path), starts=starts, bytes=np.concatenate(sizes))
+    statistics = _statistics(split, tokens, int(counts.sum())) | {"dtype": dtype.str, "sha256": checksum.hexdigest()}
+    return TokenFile(path.parent, statistics), counts
 
 
-def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
+def batches(documents: Iterable[str]) -> Iterator[list[str]]:
     """Documents in groups large enough to keep every core busy, small enough to hold."""
     batch: list[str] = []
     characters = 0
@@ -68,10 +92,10 @@ def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _statistics(split: str, lengths: list[int], text_bytes: int) -> dict[str, Any]:
+def _statistics(split: str, lengths: npt.NDArray[np.int64], text_bytes: int) -> dict[str, Any]:
     """JSON-ready figures. Lengths are tokens per document without separators; bytes are UTF-8 bytes of text."""
-    text_tokens = sum(lengths)
-    quantiles = np.quantile(lengths, QUANTILES) if lengths else np.zeros(len(QUANTILES))
+    text_tokens = int(lengths.sum())
+    quantiles = np.quantile(lengths, QUANTILES) if len(lengths) else np.zeros(len(QUANTILES))
     return {
         "split": split,
         "documents": len(lengths),

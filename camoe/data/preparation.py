@@ -1,4 +1,7 @@
-"""From configured text to packed tokens in the cache: done once, found again by its key, safe to run twice at once."""
+"""From configured text to packed tokens in the cache: done once, found again by its key, safe to run twice at once.
+
+An interrupted preparation leaves a folder named `*.partial`, in which the same preparation goes on.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,22 +19,24 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from camoe.config import ConfigError
-from camoe.config.data import DATA_PATHS, DataConfig
+from camoe.config.data import DataConfig
 from camoe.config.tokenizer import TokenizerConfig
-from camoe.data.corpus import Corpus, open_corpus, save_corpus
+from camoe.data.cache_folder import make_writable
+from camoe.data.corpus import Corpus, open_corpus, open_tokenizer, save_corpus, save_tokenizer, tokenizer_path
 from camoe.data.document_stream import DocumentStream, StreamCounts, no_document
-from camoe.data.local_files import LocalFiles
+from camoe.data.open_source import open_source
+from camoe.data.packed_parts import remove_parts
 from camoe.data.packing import pack
 from camoe.data.progress import ProgressBar
-from camoe.data.python_stdlib import PythonStdlib
 from camoe.data.scale_figures import gzip_bits_per_byte, unigram_bits_per_byte
 from camoe.data.source import Source, Split
 from camoe.data.token_file import TokenFile
 from camoe.data.tokenizer import Tokenizer
-from camoe.data.tokenizer_store import build_tokenizer, library_version
+from camoe.data.tokenizer_store import build_tokenizer, tokenizer_identity
 
-LAYOUT_VERSION = 1  # raise it when sources, cleaning or packing change, so that older caches are not found
+LAYOUT_VERSION = 2  # raise it when sources, cleaning or packing change, so that older caches are not found
+DECIDING = ("valid_fraction", "max_train_bytes", "max_valid_bytes")
+"""Settings that decide the tokens beside what the sources themselves say."""
 
 
 def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[str, int], None] | None = None) -> Corpus:
@@ -42,17 +46,21 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[st
     Raises ConfigError for text that is missing, broken or leaves a part without a document.
     """
     source = open_source(data)
-    folder = _cache_folder(source, data, tokenizer)
-    found = open_corpus(folder)
-    if found is not None:
-        return found
-    _make_writable(folder.parent)
-    with FileLock(f"{folder}.lock"):
-        found = open_corpus(folder)  # another process may have made it while this one waited
-        if found is None:
-            with ProgressBar() as bar, _appearing_whole(folder) as unfinished:
-                _make(source, data, tokenizer, unfinished, progress or bar)
-            found = open_corpus(folder)
+    with ProgressBar() as bar:
+        progress = progress or bar
+        source.fetch(progress)
+        folder = _cache_folder(source, data, tokenizer)
+        found = open_corpus(folder)
+        if found is not None:
+            return found
+        make_writable(folder.parent)
+        with FileLock(f"{folder}.lock"):
+            found = open_corpus(folder)  # another process may have made it while this one waited
+            if found is None:
+                with _appearing_whole(folder) as unfinished:
+                    if open_corpus(unfinished) is None:
+                        _make(source, data, tokenizer, unfinished, progress)
+                found = open_corpus(folder)
     assert found is not None
     return found
 
@@ -62,18 +70,10 @@ def cached(data: DataConfig, tokenizer: TokenizerConfig) -> Corpus | None:
     return open_corpus(_cache_folder(open_source(data), data, tokenizer))
 
 
-def open_source(data: DataConfig) -> Source:
-    """The source that `data` names."""
-    if data.source == "local":
-        assert data.path is not None
-        return LocalFiles(data.path, data.text_field, data.valid_fraction)
-    return PythonStdlib(data.valid_fraction)
-
-
 def cache_key(source: Source, data: DataConfig, tokenizer: TokenizerConfig) -> str:
     """Hash of everything that decides the tokens. Text enters by path, size and time, so that a hit reads no text."""
-    settings = {name: value for name, value in asdict(data).items() if name not in {"cache_dir", *DATA_PATHS}}
-    facts = [LAYOUT_VERSION, settings, source.identity(), asdict(tokenizer), library_version(tokenizer.kind)]
+    settings = {name: value for name, value in asdict(data).items() if name in DECIDING}
+    facts = [LAYOUT_VERSION, settings, source.name, source.identity(), tokenizer_identity(tokenizer)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -82,27 +82,15 @@ def _cache_folder(source: Source, data: DataConfig, tokenizer: TokenizerConfig) 
     return Path(data.cache_dir) / f"{source.name}-{tokenizer.kind}-{tokenizer.vocab_size}-{key}"
 
 
-def _make_writable(cache: Path) -> None:
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"data.cache_dir: {cache} cannot be made ({error.strerror})") from None
-    if not os.access(cache, os.W_OK):
-        raise ConfigError(f"data.cache_dir: {cache} cannot be written; choose another folder")
-
-
 @contextmanager
 def _appearing_whole(folder: Path) -> Iterator[Path]:
-    """A folder of a temporary name that takes its own name when the work succeeds, and vanishes when it fails."""
-    for abandoned in folder.parent.glob(f"{folder.name}.*.partial"):
-        shutil.rmtree(abandoned, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=".partial"))
-    try:
-        yield unfinished
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    """A folder of another name that takes its own name when the work succeeds, and waits for more when it does not."""
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    unfinished.mkdir(exist_ok=True)
+    yield unfinished
+    remove_parts(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(unfinished, folder)
 
 
 def _make(
@@ -114,7 +102,7 @@ def _make(
 ) -> None:
     stream = DocumentStream(source, data)
     started = time.perf_counter()
-    tokenizer = build_tokenizer(config, lambda: _reported(stream.read("train"), progress), Path(data.cache_dir))
+    tokenizer = _tokenizer(config, stream, Path(data.cache_dir), folder, progress)
     tokenizer_seconds = time.perf_counter() - started
     valid, valid_counts = _pack_part(stream, "valid", tokenizer, folder, progress)
     train, train_counts = _pack_part(stream, "train", tokenizer, folder, progress)
@@ -130,15 +118,28 @@ def _make(
         "scale": scale,
         "seconds": {"tokenizer": tokenizer_seconds, "total": time.perf_counter() - started},
     }
-    save_corpus(folder, tokenizer, statistics)
+    save_corpus(folder, statistics)
 
 
-def _reported(documents: Iterator[str], progress: Callable[[str, int], None]) -> Iterator[str]:
+def _tokenizer(
+    config: TokenizerConfig, stream: DocumentStream, cache: Path, folder: Path, progress: Callable[[str, int], None]
+) -> Tokenizer:
+    """The one that an interrupted preparation has used already, else a new one; kept in `folder` from here on."""
+    if tokenizer_path(folder).is_file():
+        return open_tokenizer(folder)
+    tokenizer = build_tokenizer(config, lambda: reported(stream.read("train"), progress), cache)
+    save_tokenizer(folder, tokenizer)
+    return tokenizer
+
+
+def reported(documents: Iterator[str], progress: Callable[[str, int], None]) -> Iterator[str]:
+    """The documents, telling how much of them has been read."""
     done = 0
     for text in documents:
         done += len(text)
         progress("reading for the tokenizer", done)
         yield text
+    progress("training the tokenizer", done)
 
 
 def _pack_part(

@@ -15,7 +15,7 @@ import platform
 import re
 import sysconfig
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -68,8 +68,16 @@ class PythonStdlib:
     def documents(self, split: Split) -> Iterator[str]:
         return (text for _, text in self.labelled(split))
 
-    def labelled(self, split: Split) -> Iterator[tuple[str, str]]:
+    def fetch(self, progress: Callable[[str, int], None]) -> None:
+        """It is here already."""
+
+    def labelled(self, split: Split, domain_field: str | None = None) -> Iterator[tuple[str, str]]:
         """(package, text) of each document; 'modules' for those that are in none."""
+        if domain_field is not None:
+            raise ConfigError(f"evaluation.domain_field: '{domain_field}', but {self.name} has no records")
+        return self._modules_of(split)
+
+    def _modules_of(self, split: Split) -> Iterator[tuple[str, str]]:
         for path in self.modules:
             if split_of(path.encode(), self.valid_fraction) != split:
                 continue

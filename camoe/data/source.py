@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,8 +19,14 @@ class Source(Protocol):
     def identity(self) -> list[list[str | int]]:
         """JSON-ready facts that change when the documents may have changed; cheap, reads no content."""
 
-    def documents(self, split: Split) -> Iterator[str]:
-        """The documents of one part, in the same order every time."""
+    def fetch(self, progress: Callable[[str, int], None]) -> None:
+        """Bring here what lies elsewhere and has not been brought yet, telling (stage, bytes so far)."""
+
+    def labelled(self, split: Split, domain_field: str | None = None) -> Iterator[tuple[str, str]]:
+        """(domain, text) of each document of one part, in the same order every time.
+
+        The domain is what the source calls it, or the value of `domain_field`; ConfigError where it has no fields.
+        """
 
 
 def hash_share(content: bytes) -> float:

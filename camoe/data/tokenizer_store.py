@@ -9,12 +9,16 @@ import tempfile
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from camoe.config import ConfigError
 from camoe.config.tokenizer import TokenizerConfig
 from camoe.data.byte_tokenizer import ByteTokenizer
 from camoe.data.rwkv_world_tokenizer import RwkvWorldTokenizer
 from camoe.data.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from camoe.data.bpe_tokenizer import BpeTokenizer
 
 LIBRARIES = {"byte": None, "bpe": "tokenizers", "rwkv_world": "pyrwkv-tokenizer"}
 
@@ -25,7 +29,9 @@ def build_tokenizer(config: TokenizerConfig, training_texts: Callable[[], Iterab
         return ByteTokenizer()
     if config.kind == "rwkv_world":
         return RwkvWorldTokenizer()
-    return _trained_bpe(config.vocab_size, training_texts(), cache_dir / "tokenizers")
+    if config.path is not None:
+        return _kept_bpe(Path(config.path), config.vocab_size)
+    return trained_bpe(config.vocab_size, training_texts(), cache_dir)
 
 
 def from_json(content: dict[str, Any]) -> Tokenizer:
@@ -36,7 +42,7 @@ def from_json(content: dict[str, Any]) -> Tokenizer:
         return RwkvWorldTokenizer()
     from camoe.data.bpe_tokenizer import BpeTokenizer
 
-    return BpeTokenizer(content["vocab_size"], content["vocab"], content["merges"])
+    return BpeTokenizer.from_json(content)
 
 
 def library_version(kind: str) -> str:
@@ -48,6 +54,12 @@ def library_version(kind: str) -> str:
         return f"{library} is not installed"
 
 
+def tokenizer_identity(config: TokenizerConfig) -> list[str | int | None]:
+    """JSON-ready facts that decide the ids beside the text; ConfigError for a file that cannot be read."""
+    content = None if config.path is None else hashlib.sha256(_bytes_of(Path(config.path))).hexdigest()
+    return [config.kind, config.vocab_size, content, library_version(config.kind)]
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file that is either absent or whole: a name of its own first, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,16 +68,40 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(file.name, path)
 
 
-def _trained_bpe(vocab_size: int, training_texts: Iterable[str], cache_dir: Path) -> Tokenizer:
+def trained_bpe(vocab_size: int, training_texts: Iterable[str], cache_dir: Path) -> BpeTokenizer:
+    """Merges learned from a sample of the texts, or found in the cache under the sample's hash."""
     from camoe.data.bpe_tokenizer import BpeTokenizer, evenly_spread
 
     sample = evenly_spread(training_texts)
     key = hashlib.sha256(f"{library_version('bpe')} {vocab_size}".encode())
     for text in sample:
         key.update(hashlib.sha256(text.encode()).digest())
-    path = cache_dir / f"bpe-{vocab_size}-{key.hexdigest()[:16]}.json"
+    path = cache_dir / "tokenizers" / f"bpe-{vocab_size}-{key.hexdigest()[:16]}.json"
     if path.is_file():
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
+        return BpeTokenizer.from_json(json.loads(path.read_text(encoding="utf-8")))
     tokenizer = BpeTokenizer.train(sample, vocab_size)
     write_json(path, tokenizer.to_json())
     return tokenizer
+
+
+def _kept_bpe(path: Path, vocab_size: int) -> BpeTokenizer:
+    """The tokenizer of a file of job=train_tokenizer, which must have the size that the model is made for."""
+    from camoe.data.bpe_tokenizer import BpeTokenizer
+
+    try:
+        tokenizer = BpeTokenizer.from_json(json.loads(_bytes_of(path)))
+    except (ValueError, KeyError, TypeError):  # no JSON, or not of this form
+        raise ConfigError(f"tokenizer.path: {path} is no tokenizer of job=train_tokenizer") from None
+    if tokenizer.vocab_size != vocab_size:
+        raise ConfigError(
+            f"tokenizer.vocab_size: {vocab_size}, but {path} has {tokenizer.vocab_size}; "
+            f"give tokenizer.vocab_size={tokenizer.vocab_size}"
+        )
+    return tokenizer
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"tokenizer.path: {path} cannot be read ({error.strerror})") from None

@@ -49,6 +49,7 @@ SAID_AS = {
 """What refusals and the composed values call an option, where it is not the option's own name."""
 REFUSED_PAIRS = {
     *(frozenset({f"model={model}", f"experts={mix}"}) for model, mix in product(WITH_ATTENTION, WITH_PREFIX)),
+    *(frozenset({"job=train_tokenizer", f"tokenizer={kind}"}) for kind in ("byte", "rwkv_world")),
     *(frozenset({"router=market_only", f"economy={economy}"}) for economy in ("off", "calibrated")),
     *(
         frozenset({f"router={router}", f"economy={economy}"})
@@ -65,6 +66,7 @@ NEEDED = {
     "job=generate": ["job.run=r"],
     "job=replay_batch": ["job.run=r"],
     "job=status": ["sweep=s"],
+    "job=train_tokenizer": ["job.output=t.json"],
     "model=cdrmix_1b": ["model.n_layer=4"],  # not refused, but large
 }
 

@@ -95,6 +95,13 @@ WRONG: dict[str, tuple[str, ...]] = {
     "-m seed=1,2 hydra.launcher.n_jobs=0": ("hydra.launcher.n_jobs: 0 is not allowed; must be at least 1",),
     "job=status": ("sweep: null with job.name status",),
     "job=status sweep=study": ("sweep: no sweep 'study'; known in", "none"),
+    "job=train_tokenizer": ("job.output: null with job.name train_tokenizer",),
+    "tokenizer.path=t.json tokenizer=byte": ("tokenizer.path: 't.json' has no effect",),
+    "tokenizer.vocab_size=256": ("tokenizer.vocab_size: 256 is not allowed with bpe; must be at least 257",),
+    "data=tinystories data.path=a.txt": ("data.path: 'a.txt' has no effect with data.source mixture", "use local"),
+    "data=tinystories data.sources.tinystories.weight=0": ("data.sources.tinystories.weight: 0", "above 0"),
+    "data=tinystories data.sources.tinystories.dataset=null": ("tinystories.dataset: null, and so is path",),
+    "data=ultrachat data.sft_path=a.jsonl": ("data.sft_path: not together with data.sft_sources",),
     "retry=always": ("retry: no option 'always' (allowed: failed, none)",),
 }
 DRIVER = Path(__file__).with_name("command_lines.py")

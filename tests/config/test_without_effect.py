@@ -91,6 +91,7 @@ IDLE = [
     (["job=checkpoint", "job.run=old", "job.checkpoint.others=[r]"], ["job.checkpoint.action=compare"]),
     (["job.steps=2"], ["job=profile"]),
     (["job.nominal_params=1e9"], ["job=profile"]),
+    (["data.mixture_seed=3"], ["data=fineweb_cosmopedia"]),
     (["data.text_field=body"], ["data=local", "data.path=x.jsonl"]),
     (["phase.schedule.warm.steps=0", "phase.schedule.warm.critic=2"], ["phase.schedule.warm.steps=1"]),
 ]

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -21,8 +21,10 @@ class Listed:
     def identity(self) -> list[list[str | int]]:
         return []
 
-    def documents(self, split: Split) -> Iterator[str]:
-        return iter(self.parts[split])
+    def fetch(self, progress: Callable[[str, int], None]) -> None: ...
+
+    def labelled(self, split: Split, domain_field: str | None = None) -> Iterator[tuple[str, str]]:
+        return ((domain_field or "text", text) for text in self.parts[split])
 
 
 def test_each_document_once_and_parts_disjoint() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from camoe.config import ConfigError
 from camoe.config.data import DataConfig
 from camoe.config.tokenizer import TokenizerConfig
 from camoe.data import corpus as corpus_module
-from camoe.data import preparation
+from camoe.data import packing, preparation
+from camoe.data.bpe_tokenizer import BpeTokenizer
+from camoe.data.corpus import Corpus
 from camoe.data.preparation import prepare
 from camoe.data.source import hash_share
 
@@ -110,8 +113,42 @@ def test_interrupted_preparation_leaves_nothing_that_looks_finished(
         patch.setattr(preparation, point, interrupt)
         with pytest.raises(KeyboardInterrupt):
             prepare(data, BPE)
-    assert not list(Path(data.cache_dir).glob("local-*/"))
+    assert not finished_folders(data)
     assert prepare(data, BPE).train.is_whole()
+    assert not list(Path(data.cache_dir).glob("*.partial"))
+
+
+def files_of(corpus: Corpus) -> dict[str, bytes]:
+    """Content by name; the manifest without the seconds it took."""
+    facts = {name: value for name, value in corpus.statistics.items() if name != "seconds"}
+    names = ("tokenizer.json", "train.bin", "train.documents.npz", "valid.bin", "valid.documents.npz")
+    contents = {name: (corpus.folder / name).read_bytes() for name in names}
+    assert {path.name for path in corpus.folder.iterdir()} == {*names, "manifest.json"}
+    return contents | {"manifest.json": json.dumps(facts).encode()}
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 5])
+def test_gone_on_with_after_any_part(data: DataConfig, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Identical files, and no document is tokenised twice."""
+    monkeypatch.setattr(packing, "BATCH_CHARACTERS", 4000)
+    whole = files_of(prepare(replace(data, cache_dir=f"{data.cache_dir}-whole"), BPE))
+    encoded: list[str] = []
+    encode = BpeTokenizer.encode_batch
+
+    def encode_some(tokenizer: BpeTokenizer, texts: list[str]) -> list[list[int]]:
+        if limit is not None and len(encoded) >= limit:
+            raise KeyboardInterrupt
+        encoded.append(texts[0])
+        return encode(tokenizer, texts)
+
+    monkeypatch.setattr(BpeTokenizer, "encode_batch", encode_some)
+    limit: int | None = after
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, BPE)
+    limit = None
+    monkeypatch.setattr(BpeTokenizer, "train", None)  # nor is the tokenizer trained twice
+    assert files_of(prepare(data, BPE)) == whole
+    assert len(encoded) == len(set(encoded)) > 5
 
 
 def test_manifest_is_written_last(data: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,10 +163,10 @@ def test_manifest_is_written_last(data: DataConfig, monkeypatch: pytest.MonkeyPa
     name, present = seen[-1]
     assert name == "manifest.json"
     expected = ["tokenizer.json", "train.bin", "train.documents.npz", "valid.bin", "valid.documents.npz"]
-    assert present == expected
+    assert [file for file in present if file != "parts"] == expected
 
 
-def test_killed_preparation_is_done_again(data: DataConfig) -> None:
+def test_killed_preparation_is_gone_on_with(data: DataConfig) -> None:
     killed = start(data, "killed")
     killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL
