@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import (
     audit_cost,
     credit_audit,
+    device_rates,
     expert_stage,
     generation,
     head_loss,
@@ -39,6 +40,7 @@ _MODULES = (
     tracking,
     start_up,
     training_cuda,
+    device_rates,
 )
 FAMILIES = {module.ROW: module for module in _MODULES}
 ONLY_WHEN_NAMED = frozenset({credit_audit.ROW})

@@ -17,14 +17,12 @@ from benchmarks.sample import Contestant, Sample
 from benchmarks.session import Session
 from camoe.kernels.wkv7 import wkv7
 from camoe.kernels.wkv7_native import native_library
+from camoe.profiling.step_work import BACKWARD_SLOTS, FORWARD_SLOTS
 
 ROW = "wkv7"
 SMALLEST_DECAY = math.exp(-math.exp(-0.5))  # 0.545
 LARGEST_ERROR = 1e-6  # the target
 WRONG_ABOVE = 4e-6  # float32 rounding ends here, and the gate closes
-# Multiply-adds, or lone multiplications, per state entry and token. Forward: read sa 1, decay and write twice 3,
-# answer 1. Backward: the states again 3, their gradient 1 + 2, and seven reads of both, for r, k, b, v, sa, w and a.
-FORWARD_SLOTS, BACKWARD_SLOTS = 5, 13
 Shape = tuple[int, int, int, int]  # B, T, H, N
 
 

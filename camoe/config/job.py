@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from camoe.config.checkpoint_job import CheckpointJob
 from camoe.config.export import ExportFormat
+from camoe.config.plan_job import PlanJob
 from camoe.config.refusal import ConfigError
 from camoe.config.setting import setting
 
 JOBS = (
     *("train", "evaluate", "generate", "export", "export_rwkv", "checkpoint", "replay_batch"),
-    *("profile", "status", "sync_tracking", "prepare_data", "train_tokenizer"),
+    *("profile", "plan", "status", "sync_tracking", "prepare_data", "train_tokenizer"),
 )
 READ_A_RUN = (
     "evaluate",
@@ -53,11 +54,12 @@ class JobConfig:
     output: str | None = setting(
         None,
         help="file to export to, null: export.camoe or rwkv.safetensors in the run folder; folder that job=checkpoint "
-        "makes; file of job=train_tokenizer",
+        "makes; file of job=train_tokenizer; JSON file of job=plan, null: none",
     )
     checkpoint: CheckpointJob = field(
         default_factory=CheckpointJob, metadata={"help": "what job=checkpoint does with a run's checkpoint"}
     )
+    plan: PlanJob = field(default_factory=PlanJob, metadata={"help": "devices that job=plan plans for"})
     steps: int = setting(3, help="optimiser steps to profile; 0 only works out size, FLOPs and memory", low=0)
     nominal_params: float | None = setting(
         None,

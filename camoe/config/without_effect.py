@@ -254,10 +254,13 @@ RULES = (
     ),
     Rule(
         ("job.output",),
-        lambda run: run.job.name not in ("export", "export_rwkv", "checkpoint", "train_tokenizer"),
+        lambda run: run.job.name not in ("export", "export_rwkv", "checkpoint", "train_tokenizer", "plan"),
         "the job writes no such file",
     ),
     Rule(("job.weights",), lambda run: run.job.name == "replay_batch", "job=replay_batch runs the state that was kept"),
+    Rule(("job.plan.*",), lambda run: run.job.name != "plan", "job.name is not plan"),
+    Rule(("job.plan.measured",), lambda run: run.job.plan.device != "cpu", "job.plan.device is not cpu"),
+    Rule(("job.plan.per_node",), lambda run: run.job.plan.device == "cpu", "job.plan.device is cpu"),
     Rule(("job.checkpoint.*",), lambda run: run.job.name != "checkpoint", "job.name is not checkpoint"),
     Rule(
         ("job.output",),

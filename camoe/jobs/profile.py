@@ -16,7 +16,7 @@ from camoe.jobs.new_run_folder import new_run_folder
 from camoe.jobs.placement import Placement, model_to_train, place
 from camoe.model.cost import RoomCost, room_costs
 from camoe.model.language_model import LanguageModel
-from camoe.profiling.memory_estimate import MemoryEstimate, estimate_memory
+from camoe.profiling.memory_estimate import estimate_memory
 from camoe.profiling.parameter_growth import parameter_growth
 from camoe.profiling.report import (
     largest_report,
@@ -27,7 +27,7 @@ from camoe.profiling.report import (
     size_report,
     time_report,
 )
-from camoe.profiling.sharding_plan import ShardedModel
+from camoe.profiling.sharding_plan import to_shard
 from camoe.profiling.sizing import published_hidden
 from camoe.profiling.step_profile import StepProfile, profile_steps
 from camoe.tracking.console import ProgressDisplay
@@ -48,7 +48,7 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     costs, estimate = room_costs(model), estimate_memory(config, placement.wkv.name)
     if not config.job.steps:
         _show(console, size_report(costs), *_nominal(config), memory_report(estimate, None), largest_report(estimate))
-        _show(console, sharding_report(_to_shard(model, estimate)))
+        _show(console, sharding_report(to_shard(model, estimate)))
         return
     trainer = _trainer(with_absolute_paths(config), command, placement)
     folder = trainer.tracker.folder
@@ -72,13 +72,6 @@ def _nominal(config: RunConfig) -> list[RenderableType]:
         return []
     published = published_hidden(round(nominal), config.experts.total, config.model.n_embd)
     return [nominal_report(nominal, parameter_growth(config), published)]
-
-
-def _to_shard(model: LanguageModel, estimate: MemoryEstimate) -> ShardedModel:
-    """What the model's training state consists of; each rank reads micro-batches of its own."""
-    activations = sum(estimate.activations.values()) + estimate.working
-    beside = estimate.optimizer + estimate.weights - estimate.gradients  # moments, and the average of the weights
-    return ShardedModel.of(model, beside / estimate.gradients, activations)
 
 
 def _show(console: Console, *parts: RenderableType) -> None:

@@ -51,19 +51,19 @@ def plain_text(parts: Sequence[RenderableType]) -> str:
 
 def size_report(costs: Mapping[str, RoomCost]) -> RenderableType:
     """Parameters and forward FLOPs per token, stored and active under an even load."""
-    table = _table("", "parameters", "active", "FLOPs/token", "active", "")
+    table = headed_table("", "parameters", "active", "FLOPs/token", "active", "")
     largest = max(cost.active_flops for cost in costs.values())
     for name, cost in costs.items():
         values = (cost.params, cost.active_params, cost.flops, cost.active_flops)
         table.add_row(_name(name), *map(_number, values), bar(cost.active_flops / largest, BAR, COLOUR))
     sums = [sum(getattr(cost, field) for cost in costs.values()) for field in RoomCost.__dataclass_fields__]
     table.add_row(Text("  total", style="bold"), *(Text(short_number(value), style="bold") for value in sums))
-    return _section("Size", "active: what serves one token under an even load", table)
+    return section("Size", "active: what serves one token under an even load", table)
 
 
 def memory_report(estimate: MemoryEstimate, measured: int | None) -> RenderableType:
     """Bytes by what they are for."""
-    table = _table("", "MB", "")
+    table = headed_table("", "MB", "")
     kept = sum(estimate.activations.values())
     rows = {"weights": estimate.weights, "optimiser": estimate.optimizer, "gradients": estimate.gradients}
     for name, value in rows.items():
@@ -77,7 +77,7 @@ def memory_report(estimate: MemoryEstimate, measured: int | None) -> RenderableT
         _megabytes(estimate.peak, "bold"),
         Text(f"at the {estimate.moment}" + ("" if measured is None else f"; measured {measured / 1e6:,.0f}")),
     )
-    return _section("Memory", "estimate; activations: kept by a micro-batch for its backward pass", table)
+    return section("Memory", "estimate; activations: kept by a micro-batch for its backward pass", table)
 
 
 def largest_report(estimate: MemoryEstimate, count: int = 4) -> RenderableType:
@@ -88,7 +88,7 @@ def largest_report(estimate: MemoryEstimate, count: int = 4) -> RenderableType:
         operation = buffer.operation.removeprefix("aten.").partition(".")[0]
         where = WORDS.get(buffer.room, buffer.room) or "backward"
         table.add_row(Text("  " + shape), _megabytes(buffer.n_bytes), Text(f"{operation}, {where}", style="grey58"))
-    return _section("Largest buffers", "MB", table)
+    return section("Largest buffers", "MB", table)
 
 
 def nominal_report(nominal: float, growth: Mapping[str, Growth], published_width: int) -> RenderableType:
@@ -98,17 +98,17 @@ def nominal_report(nominal: float, growth: Mapping[str, Growth], published_width
         table.add_row(Text(f"  {counted}"), Text(str(Fit(line, nominal))))
     sizes = ", ".join(f"{short_number(line.at(published_width))} {counted}" for counted, line in growth.items())
     table.add_row(Text("  CDRmix's rule"), Text(f"experts.hidden={published_width} gives {sizes}"))
-    return _section("Nominal size", f"{short_number(nominal)} parameters (job.nominal_params)", table)
+    return section("Nominal size", f"{short_number(nominal)} parameters (job.nominal_params)", table)
 
 
 def sharding_report(model: ShardedModel) -> RenderableType:
     """How many devices a training step needs, and bytes on each, for every size of device."""
     plans = {f"{device / 1e9:.0f} GB": sharding_plan(model, device) for device in DEVICES}
     columns = [_plan_rows(plan) for plan in plans.values()]
-    table = _table("", *plans)
+    table = headed_table("", *plans)
     for name in max(columns, key=len):
         table.add_row(Text(f"  {name}"), *(column.get(name, "") for column in columns))
-    return _section("Sharding", "ranks of each kind, their product the devices; GB on each device", table)
+    return section("Sharding", "ranks of each kind, their product the devices; GB on each device", table)
 
 
 def _plan_rows(plan: ShardingPlan | None) -> dict[str, str]:
@@ -134,7 +134,7 @@ def time_report(profile: StepProfile, flops: Mapping[str, float]) -> RenderableT
     """Milliseconds of one profiled step by room. flops: forward FLOPs of one step by room."""
     recomputed = any(time.recomputed > 0 for time in profile.rooms.values())
     columns = ["", "ms", "share", "", "forward", *["again"] * recomputed, "backward", "GFLOP/s"]
-    table = _table(*columns, *["GPU ms"] * profile.on_device)
+    table = headed_table(*columns, *["GPU ms"] * profile.on_device)
     times = [_seconds(time, profile) for time in profile.rooms.values()]
     whole, largest = sum(times), max(times)
     for name, time in sorted(profile.rooms.items(), key=lambda item: -_seconds(item[1], profile)):
@@ -149,7 +149,7 @@ def time_report(profile: StepProfile, flops: Mapping[str, float]) -> RenderableT
             f"{rate:,.0f}" if rate else "",
             *[_milliseconds(time.device)] * profile.on_device,
         )
-    return _section(f"Step of phase {profile.phase}", _clock(profile, flops), table)
+    return section(f"Step of phase {profile.phase}", _clock(profile, flops), table)
 
 
 def _clock(profile: StepProfile, flops: Mapping[str, float]) -> str:
@@ -171,12 +171,13 @@ def _seconds(time: RoomTime, profile: StepProfile) -> float:
     return time.device if profile.on_device else time.total
 
 
-def _section(title: str, remark: str, body: RenderableType) -> RenderableType:
+def section(title: str, remark: str, body: RenderableType) -> RenderableType:
+    """A part of a report under its heading."""
     heading = Text(title, style="bold").append(f"  {remark}", style="not bold grey58")
     return Padding(Group(heading, body), (0, 0, 1, 0))
 
 
-def _table(*headers: str) -> Table:
+def headed_table(*headers: str) -> Table:
     """Names and bars stand left, under an empty header; numbers right."""
     table = Table.grid(padding=(0, 1))
     for header in headers:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from camoe.model.rooms import ModelParts
+from camoe.profiling.memory_estimate import MemoryEstimate
 
 DEVICES = (80_000_000_000, 141_000_000_000)
 """Bytes of the devices to plan for: 80 GB (A100, H100) and 141 GB (H200)."""
@@ -47,13 +48,23 @@ class ShardedModel:
         return cls(experts, stored - experts, unit_experts, unit_rest, model.config.experts.total, moments, activations)
 
 
+def to_shard(model: ModelParts, memory: MemoryEstimate) -> ShardedModel:
+    """What the model's training state consists of; each rank reads micro-batches of its own."""
+    beside = memory.optimizer + memory.weights - memory.gradients  # moments, and the average of the weights
+    return ShardedModel.of(model, beside / memory.gradients, memory.beside_state)
+
+
 @dataclass(frozen=True)
 class ShardingPlan:
-    """Ranks of each kind, whose product is the number of devices, and bytes on each device."""
+    """Ranks of each kind, whose product is the number of devices, and bytes on each device.
+
+    replicas: how often everything is there. Neighbours are tensor ranks, then expert ranks, then shards, then replicas.
+    """
 
     expert_ranks: int
     tensor_ranks: int
     sharded_ranks: int
+    replicas: int
     weights: float
     gradients: float
     moments: float
@@ -63,7 +74,12 @@ class ShardingPlan:
     @property
     def devices(self) -> int:
         """How many."""
-        return self.expert_ranks * self.tensor_ranks * self.sharded_ranks
+        return self.expert_ranks * self.tensor_ranks * self.sharded_ranks * self.replicas
+
+    @property
+    def data_ranks(self) -> int:
+        """Ranks that read sequences of their own."""
+        return self.devices // self.tensor_ranks
 
     @property
     def total(self) -> float:
@@ -93,11 +109,22 @@ def _plans(model: ShardedModel) -> Iterator[ShardingPlan]:
 def _plan(model: ShardedModel, devices: int, tensor: int) -> ShardingPlan:
     """As many expert ranks as divide both the experts and the devices that tensor ranks leave."""
     groups = devices // tensor
-    experts = max(ranks for ranks in range(1, model.n_expert + 1) if model.n_expert % ranks == 0 == groups % ranks)
-    sharded = groups // experts
-    weights = BYTES * (model.experts + model.rest) / devices
+    experts = largest_expert_ranks(model.n_expert, groups)
+    return spread(model, experts=experts, tensor=tensor, sharded=groups // experts)
+
+
+def largest_expert_ranks(n_expert: int, groups: int) -> int:
+    """The most ranks that divide both the experts and the groups."""
+    return max(ranks for ranks in range(1, n_expert + 1) if n_expert % ranks == 0 == groups % ranks)
+
+
+def spread(
+    model: ShardedModel, *, experts: int = 1, tensor: int = 1, sharded: int = 1, replicas: int = 1
+) -> ShardingPlan:
+    """The bytes on each device with so many ranks of each kind."""
+    weights = BYTES * (model.experts + model.rest) / (experts * tensor * sharded)
     gathered = 0.0
-    if groups > 1:
+    if experts * sharded > 1:
         gathered += model.unit_rest / tensor
     if sharded > 1:
         gathered += model.unit_experts / (experts * tensor)
@@ -105,6 +132,7 @@ def _plan(model: ShardedModel, devices: int, tensor: int) -> ShardingPlan:
         experts,
         tensor,
         sharded,
+        replicas,
         weights=weights,
         gradients=weights,
         moments=model.moments * weights,

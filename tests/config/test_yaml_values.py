@@ -47,6 +47,7 @@ def test_groups_and_options() -> None:
             "export",
             "export_rwkv",
             "generate",
+            "plan",
             "prepare_data",
             "profile",
             "replay_batch",

@@ -1,0 +1,94 @@
+"""What this machine achieves at products, passes through memory, WKV-7 and starting operations: job=plan reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from benchmarks.fma_peak import fma_probe
+from benchmarks.result import Result
+from benchmarks.sample import Contestant, Sample
+from benchmarks.session import Session
+from benchmarks.whole_step import TINY, our_step
+from benchmarks.wkv7 import make_inputs, outputs_and_gradients
+from benchmarks.workload import build_model, products_of_a_run
+from camoe.kernels.wkv7 import choose_backend, wkv7
+from camoe.profiling import device_kinds
+from camoe.profiling.operation_counter import OperationCounter
+from camoe.profiling.step_work import BACKWARD_SLOTS, FORWARD_SLOTS
+
+ROW = device_kinds.ROW
+ROWS, WIDTH = 2048, 512  # of the product: rows of a micro-batch, channels
+NUMBERS = 2**22  # of a pass: more than caches hold
+STATES = (8, 256, 4, 64)  # B, T, H, N
+
+
+def measure(session: Session) -> Iterator[Result]:
+    """One row; its value is the share of the multiply-add peak that float32 products reach."""
+    figures = rates(session)
+    value = None
+    if "fp32 peak" in figures:
+        value = figures["fp32"].scaled(1 / figures["fp32 peak"].median, "share")
+    yield Result(
+        row=ROW,
+        what=f"products {ROWS} x {WIDTH} x {WIDTH} over the peak; figures of this machine's CPU for job=plan",
+        value=value or Sample((0.0,), "share"),
+        figures=figures,
+    )
+
+
+def rates(session: Session) -> dict[str, Sample]:
+    """Per second, by the names of DeviceKind; `memory` in bytes."""
+    session.say("rates of this machine's CPU")
+    width, numbers = session.pick(WIDTH, 32), session.pick(NUMBERS, 2**10)
+    states = session.pick(STATES, (1, 17, 1, 64))
+    step = our_step(build_model(TINY.config()), TINY)
+    with OperationCounter() as counted:
+        step()
+    contestants: dict[str, Contestant] = {
+        "fp32": _product(width, torch.float32),
+        "bf16": _product(width, torch.bfloat16),
+        "passes": partial(torch.sigmoid, torch.randn(numbers)),  # a function costs a CPU more than the memory does
+        "recurrence": _recurrence(states),
+        "operation": step,
+    }
+    flops, entries = 2 * ROWS * width**2, states[0] * states[1] * states[2] * states[3] ** 2
+    amounts = {
+        "fp32": (flops, "FLOP/s"),
+        "bf16": (flops, "FLOP/s"),
+        "passes": (2 * 4 * numbers, "bytes/s"),
+        "recurrence": ((FORWARD_SLOTS + BACKWARD_SLOTS) * entries, "multiply-adds/s"),
+        "operation": (counted.now.total(), "operations/s"),
+    }
+    seconds = session.race(contestants)
+    figures = {name: seconds[name].rate(*amount) for name, amount in amounts.items()}
+    memory = Sample((float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),), "bytes")
+    return {**figures, "memory": memory, **_peak()}
+
+
+def _product(width: int, dtype: torch.dtype) -> Contestant:
+    left, right = torch.randn(ROWS, width).to(dtype), torch.randn(width, width).to(dtype)
+
+    def product() -> None:
+        with products_of_a_run(ROWS, width):
+            left @ right
+
+    return product
+
+
+def _recurrence(states: tuple[int, int, int, int]) -> Contestant:
+    operation = partial(wkv7, backend=choose_backend("auto", "cpu").name)
+    return partial(outputs_and_gradients, operation, make_inputs(states))
+
+
+def _peak() -> dict[str, Sample]:
+    """FLOP/s of one thread; nothing without a compiler, or with more threads."""
+    if torch.get_num_threads() > 1:
+        return {}
+    try:
+        return {"fp32 peak": Sample((2 * fma_probe()(),), "FLOP/s")}
+    except RuntimeError:
+        return {}
