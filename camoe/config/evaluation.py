@@ -32,7 +32,14 @@ class EvaluationConfig:
     task_data: str | None = setting(
         None, help="folder of lm-evaluation-harness task files and of their data", affects_results=False
     )
-    limit: int | None = setting(None, help="first documents of each benchmark; null: all", low=1, affects_results=False)
+    group_field: str | None = setting(
+        None,
+        help="field of a benchmark's documents: a figure for each of its values as well, and their mean",
+        affects_results=False,
+    )
+    limit: int | None = setting(
+        None, help="documents of each benchmark, evenly over its file; null: all", low=1, affects_results=False
+    )
 
     def __post_init__(self) -> None:
         if self.tasks and not self.task_data:

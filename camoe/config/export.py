@@ -20,3 +20,8 @@ class ExportFormat:
     experts: str = setting("int6", help="matrices of the experts, each a tensor of its own", options=FORMATS)
     router: str = setting("int8", help="matrices of routers and critics", options=FORMATS)
     vectors: str = setting("fp16", help="whatever of them is no matrix: norms, biases, mixes", options=tuple(FLOATS))
+
+    @classmethod
+    def alike(cls, numbers: str) -> ExportFormat:
+        """All matrices in one format, vectors as ever."""
+        return cls(embedding_head=numbers, backbone=numbers, experts=numbers, router=numbers)

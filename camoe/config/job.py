@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from camoe.config.checkpoint_job import CheckpointJob
-from camoe.config.export import ExportFormat
+from camoe.config.export import FORMATS, ExportFormat
 from camoe.config.plan_job import PlanJob
-from camoe.config.refusal import ConfigError
+from camoe.config.refusal import ConfigError, not_an_option
 from camoe.config.setting import setting
 
 JOBS = (
@@ -49,6 +49,9 @@ class JobConfig:
     save_state: str | None = setting(None, help="file to keep the text in, with the model's state after it")
     load_state: str | None = setting(None, help="file of job.save_state whose text the prompt goes on with")
     format: ExportFormat = field(default_factory=ExportFormat, metadata={"help": "how export stores each class"})
+    compare_formats: list[str] | None = setting(
+        None, help="sizes and scores to print as well, of files whose matrices are all stored as each of these formats"
+    )
     zstd_level: int = setting(22, help="how hard the exported file is compressed", low=1, high=22)
     max_bytes: int | None = setting(None, help="largest exported file allowed; null: any", low=1)
     output: str | None = setting(
@@ -70,6 +73,9 @@ class JobConfig:
     def __post_init__(self) -> None:
         if self.name in READ_A_RUN and self.run is None:
             raise ConfigError(f"job.run: null with job.name {self.name}, which reads a run; give job.run=FOLDER")
+        for numbers in self.compare_formats or ():
+            if numbers not in FORMATS:
+                raise not_an_option("job.compare_formats", numbers, FORMATS, noun="format")
         if self.prompts_file is not None and (self.interactive or self.save_state or self.load_state):
             raise ConfigError(
                 "job.prompts_file: many texts at once; not together with job.interactive, save_state or load_state"

@@ -50,6 +50,7 @@ def _when(switch: str, value: str) -> Callable[[RunConfig], bool]:
     return lambda run: has(run.economy, switch, value)
 
 
+OF_BENCHMARKS = ("evaluation.task_data", "evaluation.limit", "evaluation.group_field")
 RULES = (
     Rule(
         ("model.deep_embed_shared", "model.deep_embed_query_dim", "model.deep_embed_cache_dim"),
@@ -227,13 +228,11 @@ RULES = (
     Rule(("job.run",), lambda run: run.job.name not in TAKE_A_RUN, "the job takes no run folder"),
     Rule(("evaluation.stride",), lambda run: run.evaluation.mode != "sliding", "evaluation.mode is not sliding"),
     Rule(
-        ("evaluation.domain_field", "evaluation.tasks", "evaluation.task_data", "evaluation.limit"),
+        ("evaluation.domain_field", "evaluation.tasks", *OF_BENCHMARKS),
         lambda run: run.job.name != "evaluate",
         "job.name is not evaluate",
     ),
-    Rule(
-        ("evaluation.task_data", "evaluation.limit"), lambda run: not run.evaluation.tasks, "evaluation.tasks is empty"
-    ),
+    Rule(OF_BENCHMARKS, lambda run: not run.evaluation.tasks, "evaluation.tasks is empty"),
     Rule(("job.weights",), lambda run: run.job.name not in READ_A_RUN, "the job reads no weights"),
     Rule(
         ("job.prompts_file", "job.interactive", "job.save_state", "job.load_state"),
@@ -248,7 +247,7 @@ RULES = (
     Rule(("job.repetition_window",), lambda run: run.job.repetition_penalty == 1, "job.repetition_penalty is 1: none"),
     Rule(("job.steps", "job.nominal_params"), lambda run: run.job.name != "profile", "job.name is not profile"),
     Rule(
-        ("job.format.*", "job.zstd_level", "job.max_bytes"),
+        ("job.format.*", "job.compare_formats", "job.zstd_level", "job.max_bytes"),
         lambda run: run.job.name != "export",
         "job.name is not export",
     ),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from camoe.inference.benchmark import BenchmarkFigure
+from camoe.inference.benchmark_figures import BenchmarkFigure
 from camoe.inference.domain_scores import DomainScore
 
 SHOWN_DOMAINS = 10
@@ -24,7 +24,8 @@ def benchmark_table(figures: Sequence[BenchmarkFigure]) -> Table:
         table.add_column(title, justify="right")
     for figure in figures:
         error = "" if math.isnan(figure.error) else f"± {figure.error:.4g}"
-        table.add_row(figure.task, figure.metric, f"{figure.value:.4f}", error, f"{figure.n:,}")
+        name = f"  {figure.part}" if figure.part else figure.task
+        table.add_row(name, figure.metric, f"{figure.value:.4f}", error, f"{figure.n:,}")
     return table
 
 

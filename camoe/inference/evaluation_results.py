@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from camoe.inference.benchmark import BenchmarkFigure
+from camoe.inference.benchmark_figures import BenchmarkFigure
 from camoe.inference.document_scores import DocumentScores
 from camoe.inference.domain_scores import DomainScore, domain_scores
 from camoe.inference.evaluation import Evaluation
@@ -51,7 +51,8 @@ class EvaluationResults:
         for score in self.domains[:TRACKED_DOMAINS]:
             yield f"domain/{score.domain}/bpb", score.bits_per_byte
         for figure in self.benchmarks:
-            name = f"benchmark/{figure.task}/{figure.metric}"
+            part = f"/{figure.part.replace(' ', '_').replace('=', '/')}" if figure.part else ""
+            name = f"benchmark/{figure.task}/{figure.metric}{part}"
             yield from ((name, figure.value), (f"{name}_error", figure.error))
 
 

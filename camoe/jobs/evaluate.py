@@ -13,7 +13,8 @@ from camoe.config.command_record import CommandRecord, setting_name
 from camoe.config.evaluation import EvaluationConfig
 from camoe.data.document_domains import held_out_domains
 from camoe.data.evaluation_windows import evaluation_windows
-from camoe.inference.benchmark import BenchmarkFigure, require_lm_eval, run_benchmarks
+from camoe.inference.benchmark import require_lm_eval, run_benchmarks
+from camoe.inference.benchmark_figures import BenchmarkFigure
 from camoe.inference.continuation_scores import ContinuationScorer
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.inference.evaluation_report import BenchmarkProgress, benchmark_table, domain_table
@@ -71,7 +72,14 @@ def benchmarks(trained: TrainedRun, config: EvaluationConfig) -> list[BenchmarkF
     cache = Path(trained.config.data.cache_dir) / "benchmarks"
     with BenchmarkProgress() as progress:
         return run_benchmarks(
-            scorer, trained.corpus.tokenizer, config.tasks, folder, cache, limit=config.limit, progress=progress
+            scorer,
+            trained.corpus.tokenizer,
+            config.tasks,
+            folder,
+            cache,
+            limit=config.limit,
+            group_field=config.group_field,
+            progress=progress,
         )
 
 

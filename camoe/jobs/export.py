@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import Tensor
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.command_record import CommandRecord
+from camoe.config.evaluation import EvaluationConfig
+from camoe.config.export import ExportFormat
 from camoe.config.job import JobConfig
 from camoe.inference.evaluation import Evaluation
 from camoe.inference.export.exported_model import load_export, pack_model
-from camoe.inference.export.size_report import class_sizes, refuse_too_large, size_table
+from camoe.inference.export.size_report import ScoredFile, class_sizes, format_table, refuse_too_large, size_table
 from camoe.jobs.evaluate import score, scoring
 from camoe.jobs.trained_run import TrainedRun, open_trained_run
 from camoe.tracking.atomic_file import write_bytes, write_json
@@ -33,13 +37,14 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     if job.max_bytes is not None:
         refuse_too_large(sizes, job.max_bytes)
     write_bytes(file, packed.container.content)
-    Console().print(size_table(sizes))
-    exported = load_export(file).to(trained.placement.device)
-    trained.placement.apply(exported, config.kernel)
+    console = Console()
+    console.print(size_table(sizes))
     own = scoring(config, command, trained.config)
-    raw, again = (score(trained, own, model) for model in (trained.model, exported))
+    raw, again = score(trained, own, trained.model), _score_file(file, trained, config, own)
+    compared = [asdict(row) for row in _compared(trained, config, own, raw, console)]
     classes = {name: asdict(size) for name, size in sizes.items()}
-    write_json(Path(f"{file}.json"), {"bytes": file.stat().st_size, "classes": classes, **_scores(raw, again)})
+    report = {"bytes": file.stat().st_size, "classes": classes, **_scores(raw, again), "compared": compared}
+    write_json(Path(f"{file}.json"), report)
     change = again.bits_per_byte - raw.bits_per_byte
     print(
         f"{raw.bits_per_byte:.4f} bits per byte as trained, {again.bits_per_byte:.4f} as exported ({change:+.5f}), "
@@ -56,6 +61,31 @@ def _place(job: JobConfig, trained: TrainedRun) -> Path:
     if not file.parent.is_dir() or file.is_dir():
         raise ConfigError(f"job.output: {file} is no file in a folder that exists")
     return file
+
+
+def _score_file(file: Path, trained: TrainedRun, config: RunConfig, own: EvaluationConfig) -> Evaluation:
+    exported = load_export(file).to(trained.placement.device)
+    trained.placement.apply(exported, config.kernel)
+    return score(trained, own, exported)
+
+
+def _compared(
+    trained: TrainedRun, config: RunConfig, own: EvaluationConfig, raw: Evaluation, console: Console
+) -> list[ScoredFile]:
+    """The weights as trained, and a file of each of job.compare_formats, written, scored, printed and thrown away."""
+    if not config.job.compare_formats:
+        return []
+    weights = sum(value.nbytes for value in trained.model.state_dict().values() if isinstance(value, Tensor))
+    rows = [ScoredFile("as trained", weights, raw.bits_per_byte)]
+    with tempfile.TemporaryDirectory() as folder:
+        for numbers in config.job.compare_formats:
+            file = Path(folder, numbers)
+            packed = pack_model(trained.model, trained.origin, ExportFormat.alike(numbers), config.job.zstd_level)
+            write_bytes(file, packed.container.content)
+            bits = _score_file(file, trained, config, own).bits_per_byte
+            rows.append(ScoredFile(numbers, file.stat().st_size, bits))
+    console.print(format_table(rows))
+    return rows
 
 
 def _scores(raw: Evaluation, exported: Evaluation) -> dict[str, Any]:

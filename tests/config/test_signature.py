@@ -29,6 +29,7 @@ WITHOUT_RESULTS = {
     "evaluation.tasks",
     "evaluation.task_data",
     "evaluation.limit",
+    "evaluation.group_field",
     "train.self_check",
     "train.checkpoint_every",
     "train.keep_checkpoints",

@@ -61,6 +61,7 @@ IDLE = [
     (["evaluation.stride=8"], ["evaluation.mode=sliding"]),
     (["evaluation.task_data=d"], ["job=evaluate", "job.run=r", "evaluation.tasks=[a]"]),
     (["job=evaluate", "job.run=r", "evaluation.limit=3"], ["evaluation.tasks=[a]", "evaluation.task_data=d"]),
+    (["job=evaluate", "job.run=r", "evaluation.group_field=x"], ["evaluation.tasks=[a]", "evaluation.task_data=d"]),
     (["optimizer=adamw", "optimizer.muon_momentum=0.9"], ["optimizer=muon"]),
     (["averaging=none", "averaging.every=2"], ["averaging=swa"]),
     (["averaging=swa", "averaging.decay=0.9"], ["averaging=ema"]),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from camoe.config.run import RunConfig
+from camoe.data.answer_data import AnswerData
+from camoe.data.answer_rows import PackedRows
 from camoe.data.evaluation_windows import cut_windows
 from camoe.data.loader import BatchLoader
 from camoe.kernels.linear_cross_entropy import IGNORED
@@ -20,7 +24,7 @@ from camoe.training.checkpoint import CheckpointStore
 from camoe.training.micro_batch import MicroBatch
 from camoe.training.objectives import Batch
 from camoe.training.trainer import Trainer
-from camoe.training.training_text import TrainingText
+from camoe.training.training_text import AnswerText, TrainingText
 from tests.small_run import small_run
 from tests.training.small_trainer import ONE_BYTE, drawn_tokens
 
@@ -38,9 +42,12 @@ CASES = {
     "padded": ("v21", {}),
     "muon": ("off", {}),
     "global": ("off", {}),
+    "answers": ("v21", {}),
+    "audited_answers": ("calibrated", MEASURED),
     **{router: ("off", {}) for router in BALANCED},
 }
-"""Name -> economy and what its settings differ in. In `padded`, sequences have targets that do not count."""
+"""Name -> economy and what its settings differ in. In `padded`, sequences have targets that do not count; with
+`answers`, half of the steps learn dialogues and half preferences."""
 SWITCH = {"losses": {"switch": {"weight": 0.01}}}
 GLOBAL = {
     "losses": {"switch": {"weight": 0.3, "scope": "global_batch"}, "cost": {"weight": 0.1, "scope": "global_batch"}},
@@ -50,6 +57,23 @@ ROUTERS = {"global": GLOBAL, **{router: {"kind": router, **SWITCH} for router in
 """Router of a case; otherwise `SWITCH`."""
 MORE = {"muon": {"optimizer": {"kind": "muon"}, "averaging": {"kind": "ema", "start": 0.5}}}
 """Other settings of a case."""
+DRAWN = {"data": {"sft_path": "drawn", "preference_path": "drawn"}}
+PLAIN: dict[str, Any] = {"normal": {"steps": STEPS}}
+ANSWERS: dict[str, Any] = {
+    "normal": {"steps": 0},
+    "sft": {"steps": STEPS // 2, "objective": "instruction", "data_profile": "sft"},
+    "rlhf": {"steps": STEPS // 2, "objective": "preference", "data_profile": "preferences"},
+}
+
+
+def reads_answers(case: str) -> bool:
+    """Whether the case's phases read dialogues and pairs."""
+    return case.endswith("answers")
+
+
+def cases_of(count: int) -> list[str]:
+    """Those that `count` ranks can share: each must get pairs of rows where there are pairs of answers."""
+    return [case for case in CASES if count == 2 or not reads_answers(case)]
 
 
 def config_of(case: str, micro_batch: int = 2, grad_accum: int = 2) -> RunConfig:
@@ -59,9 +83,9 @@ def config_of(case: str, micro_batch: int = 2, grad_accum: int = 2) -> RunConfig
         kind,
         economy=economy,
         router=ROUTERS.get(case, SWITCH),
-        phase={"schedule": {"normal": {"steps": STEPS}}},
+        phase={"schedule": ANSWERS if reads_answers(case) else PLAIN},
         train={"micro_batch": micro_batch, "grad_accum": grad_accum, "eval_sequences": 5},
-        **MORE.get(case, {}),
+        **(DRAWN if reads_answers(case) else MORE.get(case, {})),
     )
 
 
@@ -78,6 +102,31 @@ def _padded(micro: MicroBatch, part: slice) -> MicroBatch:
     return MicroBatch(Batch(micro.batch.inputs, micro.batch.targets.masked_fill(hidden, IGNORED)), micro.terms)
 
 
+def drawn_answers(config: RunConfig) -> dict[str, AnswerText]:
+    """Dialogues and pairs of drawn tokens, rows of 6 to 15 of which the last third is learned."""
+    train = config.train
+    return {
+        profile: AnswerText.of(
+            profile,
+            AnswerData(_drawn_rows(22, per_item, 2), _drawn_rows(7, per_item, 3), {}),
+            train.ctx_len,
+            train.micro_batch * train.grad_accum,
+            seed=0,
+        )
+        for profile, per_item in (("sft", 1), ("preferences", 2))
+    }
+
+
+def _drawn_rows(items: int, per_item: int, seed: int) -> PackedRows:
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(6, 16, items * per_item)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = generator.integers(1, 256, starts[-1]).astype(np.uint16)
+    tokens[starts[:-1]] = 0
+    learned = np.concatenate([np.arange(length) >= length * 2 // 3 for length in lengths])
+    return PackedRows(tokens, learned, starts, per_item)
+
+
 def trainer_of(case: str, ranks: Ranks, folder: Path, micro_batch: int = 2, grad_accum: int = 2) -> Trainer:
     """A fresh trainer on a fixed text."""
     config = config_of(case, micro_batch, grad_accum)
@@ -87,7 +136,7 @@ def trainer_of(case: str, ranks: Ranks, folder: Path, micro_batch: int = 2, grad
     return kind(
         config,
         LanguageModel(config),
-        TrainingText(loader, held_out),
+        TrainingText(loader, held_out, drawn_answers(config) if reads_answers(case) else {}),
         Bystander(RunFolder(folder)),
         CheckpointStore(folder),
         ProgressDisplay.silent(),
@@ -97,24 +146,25 @@ def trainer_of(case: str, ranks: Ranks, folder: Path, micro_batch: int = 2, grad
 
 def _running_losses(trainer: Trainer) -> list[float]:
     """Means since the start, of every loss and of the gradient's norm."""
-    own = ("loss/", "progress/grad_norm")
+    own = ("loss/", "preference/", "progress/grad_norm")
     return [value for name, value in trainer.window.record().items() if name.startswith(own)]
 
 
 def outcome(trainer: Trainer) -> dict[str, Tensor]:
     """Train to the end; the whole state, every loss, and an evaluation."""
-    losses = []
+    losses: list[float] = []
     while trainer.progress.step < STEPS:
         trainer.advance()
-        losses.append(torch.tensor(_running_losses(trainer)))
+        losses += _running_losses(trainer)
     evaluation = trainer.scores.of_text(trainer.scores.sample, keep_winners=True)
     assert evaluation.winners is not None
+    scored = {**evaluation.record("valid"), **trainer.scores.of_answers("final")}
     saved = trainer.snapshot().tensors
     return {
-        "losses": torch.stack(losses),
+        "losses": torch.tensor(losses),
         "evaluation.nats": torch.tensor(evaluation.nats),
         "evaluation.token_nats": torch.from_numpy(evaluation.token_nats),
         "evaluation.winners": torch.from_numpy(evaluation.winners),
-        **{f"evaluation.{name}": torch.tensor(value) for name, value in evaluation.record("valid").items()},
+        **{f"evaluation.{name}": torch.tensor(value) for name, value in scored.items()},
         **{f"{file}.{name}": v for file, tensors in saved.items() for name, v in tensors.items() if file != "random"},
     }

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from camoe.kernels.ranks import ALONE
-from tests.distributed.cases import CASES, outcome, trainer_of
+from tests.distributed.cases import cases_of, outcome, trainer_of
 from tests.distributed.processes import finished, start, torchrun_variables
 
 SHAPES = {2: ("2x2", "4x1"), 4: ("2x2",)}
@@ -19,9 +19,14 @@ BOUND = 5e-6
 REPORTED = 2e-3
 """The same for what the market reports and nothing goes on from: correlations and slopes of a handful of audits."""
 pytestmark = pytest.mark.slow
+each = pytest.mark.parametrize(
+    ("trained", "case"),
+    [pytest.param(count, case, id=f"{count} ranks-{case}") for count in SHAPES for case in cases_of(count)],
+    indirect=["trained"],
+)
 
 
-@pytest.fixture(scope="module", params=SHAPES, ids=lambda count: f"{count} ranks")
+@pytest.fixture(scope="module")
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
     """Number of ranks, and the folder with what each of them came to."""
     count = request.param
@@ -36,7 +41,7 @@ def _of_rank(folder: Path, case: str, shape: str, rank: int) -> dict[str, Tensor
     return load_file(folder / f"{case}.{shape}.rank{rank}.safetensors")
 
 
-@pytest.mark.parametrize("case", CASES)
+@each
 def test_all_ranks_hold_the_same_bits(trained: tuple[int, Path], case: str) -> None:
     count, folder = trained
     for shape in SHAPES[count]:
@@ -46,7 +51,7 @@ def test_all_ranks_hold_the_same_bits(trained: tuple[int, Path], case: str) -> N
             assert [name for name in first if not torch.equal(first[name], other[name])] == []
 
 
-@pytest.mark.parametrize("case", CASES)
+@each
 def test_ranks_come_to_what_one_process_comes_to(trained: tuple[int, Path], case: str, tmp_path: Path) -> None:
     count, folder = trained
     for shape in SHAPES[count]:

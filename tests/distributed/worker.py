@@ -11,13 +11,13 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from camoe.training.distributed import connected
-from tests.distributed.cases import CASES, outcome, trainer_of
+from tests.distributed.cases import cases_of, outcome, trainer_of
 
 
 def main(folder: Path, shapes: list[str]) -> None:
     """Train and save."""
     with connected("cpu") as ranks:
-        for case in CASES:
+        for case in cases_of(ranks.count):
             for shape in shapes:
                 micro_batch, grad_accum = map(int, shape.split("x"))
                 found = outcome(trainer_of(case, ranks, folder, micro_batch, grad_accum))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,14 +15,15 @@ import yaml
 
 from camoe.config import ConfigError
 from camoe.data.byte_tokenizer import ByteTokenizer
-from camoe.inference.benchmark import BenchmarkFigure, run_benchmarks, standard_error
+from camoe.inference.benchmark import run_benchmarks
+from camoe.inference.benchmark_figures import BenchmarkFigure, DocumentFigures, standard_error
 from camoe.inference.continuation_scores import ContinuationScorer
 from tests.inference.test_continuation_scores import plain_score, the_model
 
 DOCUMENTS = [
-    {"text": "the cat sat on the mat", "choices": ["yes", "no", "it may be"], "gold": 1},
-    {"text": "a dog is", "choices": ["big", "cat"], "gold": 0},
-    {"text": "zebra", "choices": ["one", "two", "three"], "gold": 2},
+    {"text": "the cat sat on the mat", "choices": ["yes", "no", "it may be"], "gold": 1, "kind": "pet"},
+    {"text": "a dog is", "choices": ["big", "cat"], "gold": 0, "kind": "pet"},
+    {"text": "zebra", "choices": ["one", "two", "three"], "gold": 2, "kind": "wild"},
 ]
 SPLIT = {"dataset_path": "json", "test_split": "test"}
 WORD = {
@@ -65,6 +67,10 @@ def write_tasks(folder: Path, tasks: dict[str, dict[str, Any]] = TASKS) -> Path:
 
 def refuse_to_connect(*_: Any, **__: Any) -> NoReturn:
     raise AssertionError("the network was asked")
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def plain_total(context: str, continuation: str) -> float:
@@ -119,14 +125,48 @@ def test_rolling_perplexities_are_of_words_and_of_bytes(figures: dict[tuple[str,
     assert bits.error == pytest.approx(math.sqrt(3 / 2 * (rest**2).sum()) / sizes.sum() / math.log(2), rel=1e-4)
 
 
-def test_a_limit_takes_the_first_documents(tmp_path: Path) -> None:
-    folder = write_tasks(tmp_path / "data", {"word": WORD})
+def _totals() -> list[float]:
+    """Log-probability of the last word of each document."""
+    pairs = [str(document["text"]).rpartition(" ") for document in DOCUMENTS]
+    return [plain_total(before, f" {last}") for before, _, last in pairs]
+
+
+def _run(folder: Path, cache: Path, **settings: Any) -> list[BenchmarkFigure]:
     scorer = ContinuationScorer(the_model(), 64, 16)
-    perplexity, _ = run_benchmarks(scorer, ByteTokenizer(), ["word"], folder, tmp_path / "cache", limit=1)
-    before, _, last = str(DOCUMENTS[0]["text"]).rpartition(" ")
-    assert perplexity.n == 1
-    assert perplexity.value == pytest.approx(math.exp(-plain_total(before, f" {last}")), rel=1e-4)
-    assert math.isnan(perplexity.error)
+    return run_benchmarks(scorer, ByteTokenizer(), ["word"], folder, cache, **settings)
+
+
+@pytest.mark.parametrize(("limit", "taken"), [(1, [0]), (2, [0, 2]), (9, [0, 1, 2])])
+def test_a_limit_takes_documents_evenly(tmp_path: Path, limit: int, taken: list[int]) -> None:
+    perplexity, _ = _run(write_tasks(tmp_path / "data", {"word": WORD}), tmp_path / "cache", limit=limit)
+    assert perplexity.n == len(taken)
+    assert perplexity.value == pytest.approx(math.exp(-np.mean([_totals()[number] for number in taken])), rel=1e-4)
+    assert math.isnan(perplexity.error) == (limit == 1)
+
+
+def test_figures_by_a_field_of_the_documents(tmp_path: Path) -> None:
+    found = _run(write_tasks(tmp_path / "data", {"word": WORD}), tmp_path / "cache", group_field="kind")
+    one, two, three = _totals()
+    by_part = {figure.part: figure for figure in found if figure.metric == "perplexity"}
+    assert list(by_part) == ["", "mean over kind", "kind=pet", "kind=wild"]
+    assert by_part["kind=pet"].value == pytest.approx(math.exp(-(one + two) / 2), rel=1e-4)
+    assert by_part["kind=wild"].value == pytest.approx(math.exp(-three), rel=1e-4)
+    halves = (by_part["kind=pet"].value + by_part["kind=wild"].value) / 2
+    assert by_part["mean over kind"].value == pytest.approx(halves, rel=1e-12)
+    assert [figure.n for figure in by_part.values()] == [3, 3, 2, 1]
+
+
+def test_the_error_of_a_mean_over_groups_is_of_independent_figures() -> None:
+    documents = DocumentFigures("t", "acc", mean, [0.0, 1.0, 1.0, 1.0, 0.0], list("aabbb"))
+    figures = {figure.part: figure for figure in documents.figures("f")}
+    assert figures["f=a"].error == pytest.approx(0.5)
+    assert figures["f=b"].error == pytest.approx(1 / 3)
+    assert figures["mean over f"].error == pytest.approx(math.hypot(0.5, 1 / 3) / 2)
+
+
+def test_a_field_that_no_document_has_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"evaluation\.group_field: no field 'knd'; did you mean kind\?"):
+        _run(write_tasks(tmp_path / "data", {"word": WORD}), tmp_path / "cache", group_field="knd")
 
 
 @pytest.mark.parametrize(

@@ -40,13 +40,12 @@ def test_one_file_holds_what_was_found(finished: Path, tmp_path: Path, capsys: p
 def test_lambada_and_blimp_run_offline(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
     monkeypatch.setattr(socket, "getaddrinfo", refuse_to_connect)
-    asked = ("evaluation.tasks=[lambada,blimp]", f"evaluation.task_data={STAGED}", "evaluation.limit=50")
-    _job("evaluate", finished, *asked)
-    figures = {
-        (row["task"], row["metric"]): row
-        for row in json.loads((finished / "evaluation.json").read_text())["benchmarks"]
-    }
-    assert {row["n"] for row in figures.values()} == {50}
+    asked = ("evaluation.tasks=[lambada,blimp]", f"evaluation.task_data={STAGED}", "evaluation.limit=134")
+    _job("evaluate", finished, *asked, "evaluation.group_field=UID")
+    rows = json.loads((finished / "evaluation.json").read_text())["benchmarks"]
+    figures = {(row["task"], row["metric"]): row for row in rows if not row["part"]}
+    assert {row["n"] for row in figures.values()} == {134}
+    assert [row["n"] for row in rows if row["part"].startswith("UID=")] == [2] * 67, "as many of every phenomenon"
     assert figures["lambada", "perplexity"]["value"] > 1
     assert 0 <= figures["lambada", "acc"]["value"] <= 1
     assert 0 <= figures["blimp", "acc"]["value"] <= 1

@@ -57,6 +57,20 @@ def test_the_file_alone_is_evaluated_and_continues_a_prompt(
     assert sample.read_text().startswith("class ")
 
 
+def test_formats_are_compared(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "x.camoe"
+    _job("export", finished, f"job.output={file}", "job.compare_formats=[int4,fp32]", "job.zstd_level=1")
+    report = json.loads(Path(f"{file}.json").read_text())
+    raw, small, exact = report["compared"]
+    assert [row["numbers"] for row in (raw, small, exact)] == ["as trained", "int4", "fp32"]
+    assert small["bytes"] < report["bytes"] < exact["bytes"] < raw["bytes"] + 20000
+    assert raw["bits_per_byte"] == report["bits_per_byte"]["raw"]
+    assert abs(exact["bits_per_byte"] - raw["bits_per_byte"]) < 1e-4
+    assert abs(small["bits_per_byte"] - raw["bits_per_byte"]) > 1e-5
+    assert re.search(rf"int4 +{small['bytes']:,} +{small['bits_per_byte']:.4f}", capsys.readouterr().out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.camoe", "x.camoe.json"]
+
+
 def test_a_file_over_its_cap_is_refused_and_not_written(finished: Path, tmp_path: Path) -> None:
     words = r"bytes are [\d,]+ more than the 20,000 allowed; the biggest class is \w+ \(int"
     with pytest.raises(ConfigError, match=words):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from camoe.config import ConfigError
 from camoe.config.capacity import CapacityConfig
+from camoe.config.phase import PhaseConfig, PhaseScheduleConfig
 from camoe.training.batch_share import BatchShare
 
 
@@ -44,3 +45,15 @@ def test_a_capacity_of_shared_micro_batches_is_refused() -> None:
     BatchShare(4, 2, 0, 2).check(whole)
     BatchShare(4, 1, 0, 2).check(CapacityConfig(mode="drop", scope="sequence"))
     BatchShare(4, 1, 0, 2).check(CapacityConfig(scope="batch"))
+
+
+def test_a_share_that_tears_pairs_of_answers_apart_is_refused() -> None:
+    pairs = PhaseScheduleConfig(
+        schedule={"rlhf": PhaseConfig(steps=1, objective="preference", data_profile="preferences")}
+    )
+    with pytest.raises(ConfigError, match=r"micro_batch: 6 gives each process 3 rows .* must be a multiple of 4"):
+        BatchShare(6, 1, 0, 2).check_pairs(pairs)
+    with pytest.raises(ConfigError, match=r"micro_batch: 3 gives each process 3 rows .* must be a multiple of 2"):
+        BatchShare(3, 1).check_pairs(pairs)
+    BatchShare(6, 2, 0, 2).check_pairs(pairs)
+    BatchShare(3, 1).check_pairs(PhaseScheduleConfig(schedule={"normal": PhaseConfig(steps=1)}))

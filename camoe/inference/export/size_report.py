@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from rich.console import RenderableType
@@ -16,6 +16,15 @@ from camoe.tracking.bars import bar
 
 BAR, COLOUR = 12, "#3fa66a"
 REST = "index"  # configuration, tokenizer, names
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """numbers: of its matrices. bytes: of the whole. bits_per_byte: of held-out text under what it holds."""
+
+    numbers: str
+    bytes: int
+    bits_per_byte: float
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,18 @@ def size_table(sizes: Mapping[str, ClassSize]) -> RenderableType:
         table.add_row(name, *_columns(size), bar(size.bytes / whole, BAR, COLOUR))
     parts = [astuple(size)[1:] for size in sizes.values()]
     table.add_row("total", *_columns(ClassSize("", *map(sum, zip(*parts, strict=True)))), style="bold")
+    return table
+
+
+def format_table(files: Sequence[ScoredFile]) -> RenderableType:
+    """A row for each."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    for _ in range(2):
+        table.add_column(justify="right")
+    table.add_row(*(Text(header, style="grey58") for header in ("all matrices", "bytes", "bits per byte")))
+    for file in files:
+        table.add_row(file.numbers, f"{file.bytes:,}", f"{file.bits_per_byte:.4f}")
     return table
 
 
