@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ def go_offline() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+@cache
+def make_quick_and_quiet() -> None:
+    """Have the harness keep compiled templates, which it makes anew for every document, and show no bars of its own."""
+    from lm_eval import utils
+    from lm_eval.api import task
+
+    utils.env.from_string = lru_cache(maxsize=256)(utils.env.from_string)
+    task.tqdm = lambda items, **_: items
+
+
 def run_benchmarks(
     scorer: ContinuationScorer,
     tokenizer: Tokenizer,
@@ -63,14 +74,17 @@ def run_benchmarks(
     from camoe.inference.lm_eval_adapter import CamoeLM
 
     disable_progress_bars()
+    make_quick_and_quiet()
     loaded = TaskManager(include_defaults=False).load(configs)
     for task in loaded["tasks"].values():
         task.set_config(key="num_fewshot", value=task.get_config("num_fewshot") or 0)
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
     model = CamoeLM(scorer, tokenizer) if progress is None else CamoeLM(scorer, tokenizer, progress)
     _check(group_field, loaded["tasks"])
-    some = limit and {name: _spread(len(task.eval_docs), limit) for name, task in loaded["tasks"].items()}
-    found = evaluate(model, loaded, samples=some, bootstrap_iters=0, log_samples=True)
+    if limit is not None:
+        for task in loaded["tasks"].values():
+            _keep_some(task, limit)
+    found = evaluate(model, loaded, bootstrap_iters=0, log_samples=True)
     return [figure for name in names for figure in _figures(name, loaded["tasks"][name], found, group_field)]
 
 
@@ -81,9 +95,12 @@ def _check(group_field: str | None, tasks: dict[str, Any]) -> None:
         raise not_an_option("evaluation.group_field", group_field, sorted(fields), noun="field")
 
 
-def _spread(documents: int, limit: int) -> list[int]:
-    """Numbers of up to `limit` documents evenly over all of them, since many files are sorted by kind."""
-    return np.linspace(0, documents - 1, min(limit, documents)).round().astype(int).tolist()
+def _keep_some(task: Any, limit: int) -> None:
+    """Leave up to `limit` documents evenly over all of a task's, since many files are sorted by kind."""
+    split = task.config.test_split or task.config.validation_split
+    documents = task.dataset[split]
+    count = min(limit, len(documents))
+    task.dataset[split] = documents.select(np.linspace(0, len(documents) - 1, count).round().astype(int))
 
 
 def _figures(name: str, task: Any, found: Any, field: str | None) -> Iterator[BenchmarkFigure]:
