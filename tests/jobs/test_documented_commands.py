@@ -80,7 +80,7 @@ def test_evaluation(folder: Path) -> None:
 
 
 def test_export(folder: Path) -> None:
-    run = _made(folder)
+    run = _made(folder, "train.ctx_len=64")
     done = _succeed(folder, documented("export.md"), run)
     (table,) = (one.output for one in done if "all matrices" in one.output)
     assert all(f"\nint{bits} " in table for bits in (8, 6, 5, 4))
