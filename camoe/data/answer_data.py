@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ import numpy as np
 
 from camoe.config import ConfigError
 from camoe.config.data import ONE_PATH, DataConfig
+from camoe.data.answer_items import Item, item_bytes, read_items
 from camoe.data.answer_records import AnswerRecords, answer_records
 from camoe.data.answer_rows import PackedRows
 from camoe.data.cache_folder import make_writable
-from camoe.data.chat_template import Turn, encode_dialogues, turns
-from camoe.data.dialogue_records import dialogue_of, pair_of
-from camoe.data.interleaving import interleave
+from camoe.data.chat_template import encode_dialogues
 from camoe.data.packing import QUANTILES
 from camoe.data.progress import ProgressBar
-from camoe.data.source import Split, split_of
+from camoe.data.source import Split
 from camoe.data.token_file import token_dtype
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
 
@@ -32,9 +31,6 @@ LAYOUT_VERSION = 2  # raise it when records, template or packing change, so that
 SETTINGS = {profile: f"data.{name}" for profile, name in ONE_PATH.items()}
 """Where each data profile is given."""
 BATCH_ITEMS = 1024
-
-Item = tuple[list[Turn], ...]
-"""One dialogue, or the chosen and the rejected one of a pair."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def _make(
     checksum = hashlib.sha256(tokenizer.fingerprint.encode())
     parts: tuple[Split, ...] = ("valid", "train")
     for split in parts:
-        distinct, counts = _distinct(_drawn(profile, data, sources, split), seen)
+        distinct, counts = read_items(profile, data, sources, split, seen)
         if not distinct:
             part = "held-out" if split == "valid" else "training"
             raise ConfigError(f"{SETTINGS[profile]}: nothing in the {part} part; give more records")
@@ -97,14 +93,14 @@ def _make(
         for content in (rows.tokens, rows.learned, rows.starts):
             checksum.update(content.tobytes())
         packed[split] = rows
-        statistics[split] = _figures(distinct, rows) | counts
+        statistics[split] = _figures(distinct, rows) | asdict(counts)
     return packed, {**statistics, "fingerprint": checksum.hexdigest()}
 
 
 def _figures(items: list[Item], rows: PackedRows) -> dict[str, Any]:
     """JSON-ready: what was packed; lengths are tokens of a row."""
     lengths = np.diff(rows.starts)
-    size = sum(map(_size, items))
+    size = sum(map(item_bytes, items))
     quantiles = np.quantile(lengths, QUANTILES)
     return {
         "items": rows.items,
@@ -116,48 +112,6 @@ def _figures(items: list[Item], rows: PackedRows) -> dict[str, Any]:
     }
 
 
-def _drawn(profile: str, data: DataConfig, sources: Mapping[str, AnswerRecords], split: Split) -> Iterator[Item]:
-    """The items of a part: of one source as they stand, of several drawn by their weights."""
-    streams = {name: _items(profile, source, split, data.valid_fraction) for name, source in sources.items()}
-    if len(streams) == 1:
-        return next(iter(streams.values()))
-    weights = {name: source.weight for name, source in data.named(profile).items()}
-    return (item for _, item in interleave(streams, weights, _size, data.mixture_seed))
-
-
-def _items(profile: str, source: AnswerRecords, split: Split, valid_fraction: float) -> Iterator[Item]:
-    """Items of a part; where both parts share the records, by the hash of their first question."""
-    for where, record in source.records(split):
-        if profile == "sft":
-            item: Item = (turns(dialogue_of(record, where)),)
-        else:
-            pair = pair_of(record, where)
-            item = (turns(pair.chosen, last_only=True), turns(pair.rejected, last_only=True))
-        if source.is_parted or split_of(item[0][0].prompt.encode(), valid_fraction) == split:
-            yield item
-
-
-def _size(item: Item) -> int:
-    """UTF-8 bytes of all that is said in it."""
-    return sum(len(text.encode()) for row in item for turn in row for text in (turn.prompt, turn.answer))
-
-
-def _distinct(items: Iterator[Item], seen: set[bytes]) -> tuple[list[Item], dict[str, int]]:
-    """Items that have not been `seen`, and pairs whose answers differ; counts of the others."""
-    kept: list[Item] = []
-    counts = {"duplicates_dropped": 0, "equal_answers_dropped": 0}
-    for item in items:
-        digest = hashlib.sha256(repr(item).encode()).digest()
-        if len(item) == 2 and item[0] == item[1]:
-            counts["equal_answers_dropped"] += 1
-        elif digest in seen:
-            counts["duplicates_dropped"] += 1
-        else:
-            seen.add(digest)
-            kept.append(item)
-    return kept, counts
-
-
 def _pack(items: list[Item], tokenizer: Tokenizer, progress: Callable[[int], None]) -> PackedRows:
     """Rows one behind the other; progress(bytes done)."""
     tokens, learned, lengths = [], [], [0]
@@ -166,7 +120,7 @@ def _pack(items: list[Item], tokenizer: Tokenizer, progress: Callable[[int], Non
     for start in range(0, len(items), BATCH_ITEMS):
         batch = items[start : start + BATCH_ITEMS]
         rows = [row for item in batch for row in item]
-        done += sum(map(_size, batch))
+        done += sum(map(item_bytes, batch))
         for encoded in encode_dialogues(rows, tokenizer):
             tokens.append(np.array(encoded.tokens, dtype=dtype))
             learned.append(np.array(encoded.learned))

@@ -21,9 +21,14 @@ Records = Iterator[tuple[str, dict[str, Any]]]
 
 
 class AnswerRecords(Protocol):
-    """Records of two parts; `is_parted`: both parts have records of their own, else they share all of them."""
+    """Records of two parts.
+
+    is_parted: both parts have records of their own, else they share all of them. may_be_broken: nobody can repair a
+    record, so that one which is no dialogue is left out in place of ending the run.
+    """
 
     is_parted: bool
+    may_be_broken: bool
 
     def fetch(self, progress: Callable[[str, int], None]) -> None:
         """Bring here what lies elsewhere, telling (stage, bytes so far)."""
@@ -37,6 +42,8 @@ class AnswerRecords(Protocol):
 
 class LocalRecords:
     """A .jsonl file, or a folder with a train and a valid one."""
+
+    may_be_broken = False
 
     def __init__(self, path: Path, setting: str) -> None:
         self.is_parted = path.is_dir()
@@ -55,6 +62,8 @@ class LocalRecords:
 
 class HubRecords:
     """The local copy of a data set."""
+
+    may_be_broken = True
 
     def __init__(self, source: SourceConfig, setting: str, cache_dir: Path) -> None:
         self.is_parted = source.valid_split is not None

@@ -44,5 +44,6 @@ def _cells(part: Mapping[str, Any]) -> dict[str, str]:
         "median": f"{lengths['p50']:,.0f}",
         "95 % quantile": f"{lengths['p95']:,.0f}",
         "longest": f"{lengths['p100']:,.0f}",
+        "broken dropped": f"{part.get('broken_dropped', 0):,}",
         "duplicates dropped": f"{part['duplicates_dropped'] + part.get('held_out_copies_dropped', 0):,}",
     }

@@ -158,15 +158,19 @@ def test_dialogues_in_the_hubs_layout(tmp_path: Path) -> None:
             [{"role": "user", "content": f"{name} {n}?"}, {"role": "assistant", "content": "a" * n + "!"}]
             for n in range(count)
         ]
+        lines.append([{"role": "user", "content": "no answer"}])  # nobody can repair what is on the hub
         text = "".join(json.dumps({"prompt_id": "p", "messages": messages}) + "\n" for messages in lines)
         (folder / f"{name}.jsonl").write_text(text)
     sources = {"chat": SourceConfig(dataset=str(folder), valid_split="test")}
     data = DataConfig(sft_sources=sources, cache_dir=str(tmp_path / "cache"))
     answers = prepare_answers("sft", data, ByteTokenizer())
     assert (answers.train.items, answers.valid.items) == (40, 10)
+    assert [answers.statistics[part]["broken_dropped"] for part in ("train", "valid")] == [1, 1]
     assert answers.statistics["train"]["row_tokens"]["p100"] > answers.statistics["train"]["row_tokens"]["p0"]
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join((folder / "test.jsonl").read_text().splitlines(keepends=True)[:-1]))
     both = DataConfig(
-        sft_sources={**sources, "own": SourceConfig(path=str(folder / "test.jsonl"), weight=2.0)},
+        sft_sources={**sources, "own": SourceConfig(path=str(own), weight=2.0)},
         cache_dir=data.cache_dir,
         valid_fraction=0.3,
     )
