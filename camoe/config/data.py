@@ -57,6 +57,9 @@ class DataConfig:
     max_valid_bytes: int | None = setting(
         None, help="stop reading the held-out part after this many UTF-8 bytes", low=1
     )
+    reset_at_boundaries: bool = setting(
+        False, help="training rows hold one document each and begin with an empty state; else they run across documents"
+    )
     cache_dir: str = setting(
         "outputs/cache", help="where packed tokens and trained tokenizers are kept", affects_results=False
     )

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from camoe.config.data import MIXTURES
 from camoe.config.group_choice import check_group_override, check_mechanism, visible
 from camoe.config.option_catalog import CONF
 from camoe.config.refusal import ConfigError, nearest
@@ -28,6 +29,11 @@ from camoe.config.unknown_setting import unknown_setting
 from camoe.config.wrong_type import annotation_of, wrong_type
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, AssertionError)
+ADDED_WHOLE = {
+    "phase.schedule": ("phase", "steps: 100"),
+    **{f"data.{mixture}": ("source", "path: FILE") for mixture in MIXTURES.values()},
+}
+"""Dictionaries that take names of the user's own: what an entry is, and an example."""
 
 
 def explain(error: Exception, arguments: Namespace) -> str:
@@ -139,17 +145,22 @@ def _check_known(override: Override, cfg: DictConfig) -> None:
         known = [str(key) for key in node if key != "hydra"]
         if part not in node:
             where = f"{path}.{part}" if path else part
-            if (override.is_add() or override.is_force_add()) and path == "phase.schedule":
-                raise ConfigError(
-                    f"{override.key_or_group}: add a phase whole, as in '+{path}={{{part}: {{steps: 100}}}}'"
-                )
+            if (override.is_add() or override.is_force_add()) and path in ADDED_WHOLE:
+                raise _to_add_whole(override, path, part)
             raise unknown_setting(where, known)
         node, path = node._get_node(part), f"{path}.{part}" if path else part  # type: ignore[assignment]
+
+
+def _to_add_whole(override: Override, path: str, name: str) -> ConfigError:
+    what, example = ADDED_WHOLE[path]
+    return ConfigError(f"{override.key_or_group}: add a {what} whole, as in '+{path}={{{name}: {{{example}}}}}'")
 
 
 def _misfit(override: Override, cfg: DictConfig, error: Exception) -> ConfigError:
     """The refusal of an override whose name is known."""
     key, value = override.key_or_group, override.value()
+    if key in ADDED_WHOLE and isinstance(value, dict) and value and not override.is_add():
+        return _to_add_whole(override, key, str(next(iter(value))))
     parent, _, name = key.rpartition(".")
     annotation = annotation_of(OmegaConf.select(cfg, parent) if parent else cfg, name)
     if override.is_delete():

@@ -1,13 +1,12 @@
-"""Dialogues or pairs in a random order, alike in length within a step, as a pure function of (seed, step)."""
+"""Dialogues, pairs or documents in random order, alike in length within a step, as a pure function of (seed, step)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from camoe.data.answer_rows import AnswerRows
 from camoe.data.step_rows import StepRows
 from camoe.data.stream_hash import StreamHash
 
@@ -15,18 +14,46 @@ POOL_STEPS = 32
 """Steps whose items are sorted by length together: longer pools pad less and mix less."""
 
 
-class AnswerLoader:
-    """Every row of a step begins with an empty state and holds one dialogue: nothing can leak from one into another.
+class Rows(Protocol):
+    """Items of one or several rows, each of which begins with an empty state."""
+
+    @property
+    def rows_per_item(self) -> int:
+        """Rows of each item."""
+
+    @property
+    def items(self) -> npt.NDArray[np.int64]:
+        """Numbers of the items that are used, rising."""
+
+    @property
+    def row_lengths(self) -> npt.NDArray[np.int64]:
+        """[R] tokens of every row."""
+
+    def check(self, setting: str) -> None:
+        """ConfigError, naming `setting`, when there is nothing to read."""
+
+    def lengths(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """[I] the longest row of each item, in tokens."""
+
+    def read(self, items: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Tokens [B,T+1] of the rows of items, and [B,T], true where a target is learned."""
+
+
+RowsOfKind = TypeVar("RowsOfKind", bound=Rows)
+
+
+class AnswerLoader(Generic[RowsOfKind]):
+    """Every row of a step begins with an empty state and holds one of them: nothing can leak from one into another.
 
     An epoch is a permutation of the items, cut into pools of 32 steps. A pool's items are sorted by length and cut
     into steps, whose order is then drawn. What does not fill a step waits for another epoch. A step is padded to its
     longest row only. The position is the two integers (seed, step).
     """
 
-    def __init__(self, rows: AnswerRows, rows_per_step: int, seed: int, setting: str) -> None:
+    def __init__(self, rows: RowsOfKind, rows_per_step: int, seed: int, setting: str) -> None:
         """`rows_per_step` G as of BatchLoader; `setting` is named when there is nothing to read."""
         self.rows, self.seed = rows, seed
-        self.items_per_step = rows_per_step // rows.packed.rows_per_item
+        self.items_per_step = rows_per_step // rows.rows_per_item
         rows.check(setting)
         self.steps_per_epoch = max(1, len(rows.items) // self.items_per_step)
         self._epoch = -1
@@ -67,7 +94,7 @@ class AnswerLoader:
         """Share of the first steps' places that hold no token of a dialogue."""
         read = [self.items(step) for step in range(steps)]
         places = sum(self.rows.read(items)[0].size for items in read)
-        per_item = self.rows.row_lengths.reshape(-1, self.rows.packed.rows_per_item).sum(1)
+        per_item = self.rows.row_lengths.reshape(-1, self.rows.rows_per_item).sum(1)
         return 1 - sum(int(per_item[items].sum()) for items in read) / places
 
     def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:

@@ -44,6 +44,11 @@ class AnswerRows:
     ctx_len: int
     only: Numbers | None = None
 
+    @property
+    def rows_per_item(self) -> int:
+        """1 for dialogues, 2 for pairs."""
+        return self.packed.rows_per_item
+
     @cached_property
     def row_lengths(self) -> Numbers:
         """[R] tokens of every row that are read."""

@@ -59,6 +59,7 @@ def opening_lines(
         *_model_lines(config, model),
         *([initial.choice()] if initial else []),
         *_text_lines(config, corpus),
+        *_boundary_line(config.data.reset_at_boundaries),
         *_answer_lines(answers),
         *_schedule_lines(config),
     ]
@@ -145,6 +146,12 @@ def _text_lines(config: RunConfig, corpus: Corpus) -> list[Choice]:
         Choice("tokenizer", corpus.tokenizer.name, f"{len(train.tokens):,} training tokens"),
         Choice("corpus", corpus.fingerprint[:16], "sha256 of tokenizer and tokens"),
     ]
+
+
+def _boundary_line(reset: bool) -> list[Choice]:
+    """What rows hold; nothing where they run across documents."""
+    why = "data.reset_at_boundaries: from an empty state, padded to the longest row of a step"
+    return [Choice("rows", "one document each", why)] if reset else []
 
 
 def _schedule_lines(config: RunConfig) -> list[Choice]:

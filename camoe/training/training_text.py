@@ -10,6 +10,7 @@ from camoe.data.answer_data import SETTINGS, AnswerData, prepare_answers
 from camoe.data.answer_loader import AnswerLoader
 from camoe.data.answer_rows import AnswerRows
 from camoe.data.corpus import Corpus
+from camoe.data.document_rows import DocumentRows
 from camoe.data.evaluation_windows import EvaluationWindows, evaluation_windows
 from camoe.data.loader import BatchLoader
 
@@ -18,7 +19,7 @@ from camoe.data.loader import BatchLoader
 class AnswerText:
     """Dialogues or pairs: those to learn from, and those held out."""
 
-    loader: AnswerLoader
+    loader: AnswerLoader[AnswerRows]
     held_out: AnswerRows
 
     @classmethod
@@ -36,7 +37,7 @@ class TrainingText:
     answers: by data profile, sft and preferences where the schedule has phases of them.
     """
 
-    loader: BatchLoader
+    loader: BatchLoader | AnswerLoader[DocumentRows]
     held_out: EvaluationWindows
     answers: Mapping[str, AnswerText] = field(default_factory=dict)
 
@@ -45,7 +46,11 @@ class TrainingText:
         """Cut the corpus and the answers; ConfigError where the text does not fill one window."""
         train = config.train
         sequences = train.micro_batch * train.grad_accum
-        loader = BatchLoader(corpus.train.tokens, train.ctx_len, sequences, config.seeds.data)
+        loader: BatchLoader | AnswerLoader[DocumentRows]
+        if config.data.reset_at_boundaries:
+            loader = AnswerLoader(DocumentRows(corpus, train.ctx_len), sequences, config.seeds.data, "data")
+        else:
+            loader = BatchLoader(corpus.train.tokens, train.ctx_len, sequences, config.seeds.data)
         texts = {
             profile: AnswerText.of(profile, data, train.ctx_len, sequences, config.seeds.data)
             for profile, data in (answers or {}).items()

@@ -20,6 +20,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "++phase.schedule.normal.stps=3": ("phase.schedule.normal.stps: no such setting", "phase.schedule.normal.steps"),
     "phase.schedule.normall.steps=3": ("phase.schedule.normall: no such setting", "phase.schedule.normal?"),
     "+phase.schedule.late.steps=3": ("phase.schedule.late.steps: add a phase whole", "+phase.schedule={late:"),
+    "data.sources={a:{path:a.txt}}": ("data.sources: add a source whole, as in '+data.sources={a: {path: FILE}}'",),
+    "+data.sources.a.path=a.txt": ("data.sources.a.path: add a source whole, as in '+data.sources={a: {path: FILE}}'",),
     "+phase.schedule={late:{steps:-5}}": ("phase.schedule.late.steps: -5 is not allowed",),
     "routr=dual_path": ("routr: no such setting; did you mean router?",),
     "router=dual_pth": ("router: no option 'dual_pth'; did you mean dual_path?", "market_only"),

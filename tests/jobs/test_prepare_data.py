@@ -14,7 +14,7 @@ import pytest
 
 from camoe.config.command_record import CommandRecord
 from camoe.jobs import prepare_data
-from tests.jobs.command import ROOT, SMALL, command, run
+from tests.jobs.command import ROOT, SMALL, command, records, run, run_folder
 from tests.small_run import small_run
 
 STAGED = ROOT.parent / "shared" / "data"
@@ -131,3 +131,24 @@ def test_staged_corpora_from_tokenizer_to_training(tmp_path: Path) -> None:
     ran = run(tmp_path, *small, *chosen, *phases, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert statistics["pretrain"]["fingerprint"][:16] in ran.stdout
+
+
+@pytest.mark.slow
+def test_a_run_on_documents_alone_is_resumed_to_the_same_losses(text: Path, tmp_path: Path) -> None:
+    path = tmp_path / "modules.jsonl"
+    documents = text.read_text().split('\n"""')
+    path.write_text("".join(json.dumps({"text": document}) + "\n" for document in documents))
+    asked = [*SMALL, f"data.path={path}", "data.reset_at_boundaries=true"]
+    (tmp_path / "whole").mkdir()
+    whole = run(tmp_path / "whole", *asked, timeout=300)
+    assert whole.returncode == 0, whole.stderr
+    assert "one document each" in whole.stdout
+
+    def saved() -> bool:
+        return any(tmp_path.glob("outputs/2*/*/checkpoints/*"))
+
+    killed_when(saved, tmp_path, *asked)
+    again = run(tmp_path, *asked, timeout=300)
+    assert again.returncode == 0, again.stderr
+    lines = [records(run_folder(cwd)) for cwd in (tmp_path / "whole", tmp_path)]
+    assert lines[0] == lines[1]
