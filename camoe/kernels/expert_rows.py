@@ -6,12 +6,43 @@ fixed order, so results and gradients repeat bit by bit on every device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from camoe.kernels.dispatch_plan import DispatchPlan
+from camoe.kernels.expert_rows_native import expert_inputs_native, expert_outputs_native, serves_expert_rows
+
+
+def expert_inputs(
+    h: Tensor, previous: Tensor, ratios: Sequence[Tensor | None], plan: DispatchPlan
+) -> tuple[Tensor, ...]:
+    """Input rows of every expert [count,C]: h of its tokens, moved by its ratio [C] towards the tokens before.
+
+    h, previous [n,C]. An expert without a ratio gets h as it is.
+    """
+    if serves_expert_rows(h, previous, *(ratio for ratio in ratios if ratio is not None)):
+        return expert_inputs_native(h, previous, ratios, plan)
+    rows = rows_of_tokens(h, plan.tokens, plan.places).split(plan.counts)[:-1]
+    if all(ratio is None for ratio in ratios):
+        return rows
+    before = rows_of_tokens(previous, plan.tokens, plan.places).to(h.dtype).split(plan.counts)[:-1]
+    return tuple(
+        own if ratio is None else torch.lerp(own, last, ratio.to(h.dtype))
+        for own, last, ratio in zip(rows, before, ratios, strict=True)
+    )
+
+
+def mix_outputs(rows: Sequence[Tensor], weights: Tensor, plan: DispatchPlan) -> Tensor:
+    """Sums [n,C] of each token's rows, from every expert's output rows [count,C], with weights [n,K]."""
+    if serves_expert_rows(weights, *rows):
+        return expert_outputs_native(rows, weights, plan)
+    nobody = rows[0].new_zeros(plan.counts[-1], rows[0].shape[1])
+    return weighted_sum_of_rows(torch.cat((*rows, nobody)), weights, plan.tokens, plan.places)
 
 
 def rows_of_tokens(h: Tensor, tokens: Tensor, places: Tensor, valid: Tensor | None = None) -> Tensor:

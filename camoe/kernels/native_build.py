@@ -16,7 +16,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-fopenmp-simd", "-shared", "-fPIC", "-pthread")
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-std=c++17",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fopenmp-simd",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+)
 COMPILERS = ("c++", "g++", "clang++")
 CACHE_VARIABLE = "CAMOE_CACHE"
 TIMEOUT = 300.0  # seconds; a C++ compiler needs a few, nvcc twenty

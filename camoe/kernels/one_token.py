@@ -89,7 +89,7 @@ def bridge_token(
     return low
 
 
-def feed_forward_token(h: Tensor, previous: Tensor, ratio: Tensor | None, key: Tensor, value: Tensor) -> Tensor:
+def feed_forward_token(h: Tensor, previous: Tensor | None, ratio: Tensor | None, key: Tensor, value: Tensor) -> Tensor:
     """The squared-ReLU network on h [1,C], shifted towards `previous` by `ratio` [C] (None: not shifted)."""
     out = torch.empty_like(h)
     _call(MIXTURE, "feed_forward_token", (h.numel(), len(key)), (), (h, previous, ratio, key, value), (out,))

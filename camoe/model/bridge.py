@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camoe.kernels import one_token
+from camoe.kernels.bridge_rows import bridge_rows
 from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.linear import Linear
 from camoe.model.derived_weights import DerivedWeights
@@ -38,17 +39,27 @@ class LinearStateBridge(nn.Module):
         nn.init.trunc_normal_(self.position, std=0.02)
         self._map = DerivedWeights[PrefixMap]()
 
-    def forward(self, h: Tensor, readout: Tensor, groups: RowGroups | None = None) -> Tensor:
-        """Low-rank rows [n,P,r] of n tokens from their hidden vectors and state readouts, both [n,C].
+    def forward(
+        self, h: Tensor, readout: Tensor, tokens: Tensor | None = None, groups: RowGroups | None = None
+    ) -> Tensor:
+        """Low-rank rows [m,P,r] of `tokens` [m], of all where None, from hidden vectors and readouts, both [n,C].
 
         With `groups`, one only, both products leave out the rows behind it; those of the result mean nothing.
         """
-        if one_token.serves(h, self.compress.weight):
-            norms, matrices = (self.readout_norm, self.feature_norm), (self.compress.weight, self.to_low.weight)
-            return one_token.bridge_token(h, readout, norms, *matrices).view(1, self.prefix_len, self.low_rank)
+        return self._rows(h, readout, tokens, groups).unflatten(-1, (self.prefix_len, self.low_rank))
+
+    def _rows(self, h: Tensor, readout: Tensor, tokens: Tensor | None, groups: RowGroups | None) -> Tensor:
+        """[m,P*r]."""
+        norms, matrices = (self.readout_norm, self.feature_norm), (self.compress.weight, self.to_low.weight)
+        if tokens is None and one_token.serves(h, self.compress.weight):
+            return one_token.bridge_token(h, readout, norms, *matrices).view(1, -1)
+        if groups is None:
+            return bridge_rows(h, readout, tokens, norms[0], matrices[0], norms[1], matrices[1])
+        if tokens is not None:
+            h, readout = h.index_select(0, tokens), readout.index_select(0, tokens)
         joined = torch.cat((h, self.readout_norm(readout.to(h.dtype))), dim=-1)
-        feature = F.gelu(self.feature_norm(_product(self.compress, joined, groups)))
-        return _product(self.to_low, feature, groups).unflatten(-1, (self.prefix_len, self.low_rank))
+        feature = F.gelu(self.feature_norm(groups.linear(joined, [self.compress.weight])))
+        return groups.linear(feature, [self.to_low.weight])
 
     def prefix_map(self) -> PrefixMap:
         """The map from low-rank rows to the prefix; where nobody asks for its gradients the last one serves again."""
@@ -64,10 +75,6 @@ class LinearStateBridge(nn.Module):
     def flops_per_token(self) -> int:
         """Forward floating-point operations for one token."""
         return 2 * (self.compress.weight.numel() + self.to_low.weight.numel())
-
-
-def _product(layer: nn.Linear, x: Tensor, groups: RowGroups | None) -> Tensor:
-    return layer(x) if groups is None else groups.linear(x, [layer.weight])
 
 
 @dataclass(frozen=True)

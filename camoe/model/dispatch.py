@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from camoe.kernels.expert_rows import rows_of_tokens, weighted_sum_of_rows
+from camoe.kernels.dispatch_plan import plan_dispatch
+from camoe.kernels.expert_rows import expert_inputs, mix_outputs
 from camoe.kernels.grouped_products import RowGroups
 from camoe.kernels.row_multiple import row_multiple
 from camoe.kernels.without_autocast import without_autocast
@@ -31,54 +32,6 @@ class TokenInputs:
     prefix_map: PrefixMap | None = None
 
 
-@dataclass(frozen=True)
-class DispatchPlan:
-    """Assignments sorted by expert, one row each; all those that no expert serves share the last.
-
-    tokens: [rows] token of each row (stable, so tokens rise within an expert's segment; that of nobody's is any).
-    places: [n,K] row of each token's assignments.
-    counts: rows of each expert, and of nobody: 1 or, where every winner serves, 0. An expert's may end in copies of its
-    last, which no place names.
-    """
-
-    tokens: Tensor
-    places: Tensor
-    counts: list[int]
-
-
-def plan_dispatch(winners: Tensor, n_expert: int, multiple: int = 1) -> DispatchPlan:
-    """Plan for winners [n,K] in 0..n_expert, n_expert being nobody; deterministic, no scatter-add.
-
-    multiple: of it every expert's number of rows is one, those without tokens have none.
-    """
-    flat = winners.flatten()
-    order = torch.argsort(flat, stable=True)
-    places = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    *counts, idle = torch.bincount(flat, minlength=n_expert + 1).tolist()
-    if idle:
-        served = order.numel() - idle
-        order, places = order[: served + 1], places.clamp(max=served)
-    counts.append(min(idle, 1))
-    if multiple > 1:
-        order, places, counts = _rounded_up(order, places, counts, flat, multiple)
-    return DispatchPlan(order // winners.shape[-1], places.view_as(winners), counts)
-
-
-def _rounded_up(
-    order: Tensor, places: Tensor, counts: list[int], group: Tensor, multiple: int
-) -> tuple[Tensor, Tensor, list[int]]:
-    """The same sorted assignments, places and rows per group, all groups' but the last rounded up to `multiple`.
-
-    group: of each assignment.
-    """
-    rounded = [-(-count // multiple) * multiple for count in counts[:-1]] + counts[-1:]
-    sizes, widths = torch.tensor([counts, rounded], device=order.device)
-    gaps = (widths - sizes).cumsum(0) - (widths - sizes)
-    group_of_row = torch.repeat_interleave(widths, output_size=sum(rounded))
-    row = torch.arange(sum(rounded), device=order.device) - gaps[group_of_row]
-    return order[row.minimum(sizes.cumsum(0)[group_of_row] - 1)], places + gaps[group], rounded
-
-
 def run_experts(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inputs: TokenInputs) -> Tensor:
     """Weighted sums [n,C] of the outputs of each token's winners [n,K], with weights [n,K].
 
@@ -93,14 +46,12 @@ def run_experts(experts: Sequence[Expert], winners: Tensor, weights: Tensor, inp
     plan = plan_dispatch(winners, len(experts), multiple)
     segments = plan.tokens.split(plan.counts)[: len(experts)]
     low = _LowRowsOfTokens(experts, segments, inputs, multiple)
-    h_rows = rows_of_tokens(inputs.h, plan.tokens, plan.places).split(plan.counts)
-    previous_rows = rows_of_tokens(inputs.previous, plan.tokens, plan.places).split(plan.counts)
+    rows = expert_inputs(inputs.h, inputs.previous, [expert.token_shift for expert in experts], plan)
     outputs = [
-        expert(h, ExpertContext(previous, low.of(tokens) if expert.needs_prefix else None, inputs.prefix_map))
-        for expert, h, previous, tokens in zip(experts, h_rows[:-1], previous_rows[:-1], segments, strict=True)
+        expert(x, ExpertContext(None, low.of(tokens) if expert.needs_prefix else None, inputs.prefix_map))
+        for expert, x, tokens in zip(experts, rows, segments, strict=True)
     ]
-    outputs.append(torch.zeros_like(h_rows[-1], dtype=outputs[0].dtype))
-    return weighted_sum_of_rows(torch.cat(outputs), weights, plan.tokens, plan.places)
+    return mix_outputs(outputs, weights, plan)
 
 
 def _run_for_one_token(

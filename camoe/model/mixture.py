@@ -12,8 +12,7 @@ from camoe.config.experts import ExpertsConfig
 from camoe.config.model import ModelConfig
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import Critic
-from camoe.kernels.grouped_products import RowGroups
-from camoe.model.bridge import LinearStateBridge, OpenBridge
+from camoe.model.bridge import OpenBridge
 from camoe.model.dispatch import TokenInputs, run_experts
 from camoe.model.experts.build import build_experts, build_shared_experts
 from camoe.model.experts.expert import Expert, ExpertContext
@@ -99,7 +98,7 @@ class Mixture(nn.Module):
         inputs = TokenInputs(h, previous)
         if bridge is not None:
             assert readout is not None, "the bridge reads the state of TimeMix"
-            inputs = TokenInputs(h, previous, partial(_low_rows, bridge.bridge, h, readout), bridge.prefix_map)
+            inputs = TokenInputs(h, previous, partial(bridge.bridge, h, readout), bridge.prefix_map)
         run = run_experts_grouped if self.dispatch == "grouped" else run_experts
         return run(self.expert_list(), winners, weights, inputs)
 
@@ -120,12 +119,3 @@ class Mixture(nn.Module):
     def expert_list(self) -> list[Expert]:
         """The routed experts as their own type, kind by kind."""
         return list(self.experts)  # type: ignore[arg-type]
-
-
-def _low_rows(
-    bridge: LinearStateBridge, h: Tensor, readout: Tensor, tokens: Tensor | None, groups: RowGroups | None
-) -> Tensor:
-    """Low-rank rows of some tokens, or of all."""
-    if tokens is None:
-        return bridge(h, readout, groups)
-    return bridge(h.index_select(0, tokens), readout.index_select(0, tokens), groups)

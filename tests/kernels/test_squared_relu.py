@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from camoe.kernels.squared_relu import squared_relu_network
+from camoe.kernels.squared_relu import squared_relu_, squared_relu_network, times_root_
 
 
 def _inputs(n: int, n_embd: int, hidden: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -67,3 +67,18 @@ def test_only_one_hidden_array_is_kept() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.shape) or tensor, lambda t: t):
         squared_relu_network(*inputs)
     assert kept.count(torch.Size((16, 64))) == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 5), (7, 9_973)])
+def test_native_passes_equal_torch(shape: tuple[int, int]) -> None:
+    x, grad = torch.randn(shape), torch.randn(shape)
+    squared, plain = squared_relu_(x.clone()), squared_relu_(x.double())
+    torch.testing.assert_close(squared, plain.float(), rtol=2e-7, atol=0)
+    ours, reference = times_root_(grad.clone(), squared), times_root_(grad.double(), plain)
+    torch.testing.assert_close(ours, reference.float(), rtol=4e-7, atol=0)
+    torch.testing.assert_close(times_root_(grad.T.clone().T, squared), ours, rtol=2e-7, atol=0)
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    assert squared_relu_(torch.tensor([float("nan"), -float("inf"), -1.0, 2.0])).tolist()[1:] == [0, 0, 4]
+    assert squared_relu_(torch.full((40,), float("nan"))).isnan().all()

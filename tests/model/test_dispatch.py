@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from camoe.kernels.dispatch_plan import plan_dispatch
 from camoe.kernels.grouped_products import RowGroups
 from camoe.model.bridge import LinearStateBridge
-from camoe.model.dispatch import TokenInputs, plan_dispatch, run_experts
+from camoe.model.dispatch import TokenInputs, run_experts
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.experts.rwkv_ffn import RwkvFeedForward
 from camoe.model.experts.transformer_prefix import TransformerPrefix
@@ -119,7 +120,7 @@ def test_a_prefix_is_made_once_per_token_even_if_two_experts_want_it() -> None:
 
     def make_low(tokens: Tensor | None, groups: RowGroups | None) -> Tensor:
         asked.append(tokens.tolist())
-        return bridge(h[tokens], h[tokens], groups)
+        return bridge(h[tokens], h[tokens], groups=groups)
 
     run_experts(experts, winners, torch.rand(5, 2), TokenInputs(h, h, make_low, bridge.prefix_map()))
     assert asked == [[0, 1, 2, 3, 4]]

@@ -13,10 +13,11 @@ from camoe.config import RunConfig
 from camoe.config.experts import KINDS, ExpertsConfig, expert_labels
 from camoe.config.model import ModelConfig
 from camoe.kernels import grouped_products
+from camoe.kernels.dispatch_plan import plan_dispatch
 from camoe.kernels.grouped_products import RowGroups
 from camoe.model.bridge import LinearStateBridge
 from camoe.model.cost import model_cost, room_costs
-from camoe.model.dispatch import TokenInputs, plan_dispatch, run_experts
+from camoe.model.dispatch import TokenInputs, run_experts
 from camoe.model.experts.build import build_experts
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.grouped_dispatch import run_experts_grouped
@@ -83,7 +84,7 @@ class Layer:
     def inputs(self) -> TokenInputs:
         def make_low(tokens: Tensor | None, groups: RowGroups | None) -> Tensor:
             rows = slice(None) if tokens is None else tokens
-            return self.bridge(self.h[rows], self.readout[rows], groups)
+            return self.bridge(self.h[rows], self.readout[rows], groups=groups)
 
         return TokenInputs(self.h, self.previous, make_low, self.bridge.prefix_map())
 

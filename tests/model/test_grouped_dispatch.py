@@ -52,7 +52,7 @@ class Layer:
         """The stage in one form."""
 
         def make_low(tokens: Tensor | None, groups: RowGroups | None) -> Tensor:
-            return self.bridge(self.h.index_select(0, tokens), self.readout.index_select(0, tokens), groups)
+            return self.bridge(self.h, self.readout, tokens, groups)
 
         inputs = TokenInputs(self.h, self.previous, make_low, self.bridge.prefix_map())
         winners = self.winners.masked_fill(~self.active, len(self.experts))

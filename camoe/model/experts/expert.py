@@ -17,12 +17,13 @@ from camoe.model.prefix_map import PrefixMap
 class ExpertContext:
     """What an expert may know about the n tokens it serves, beside their hidden vectors.
 
-    previous: [n,C] hidden vectors of the tokens before them in the sequence (zero at a start without state).
+    previous: [n,C] hidden vectors of the tokens before them in the sequence (zero at a start without state); None where
+    the hidden vectors were moved towards them already, by the expert's `token_shift`.
     low: [n,P,r] low-rank rows made from the RWKV state by the bridge. prefix_map: how they become the prefix, shared by
     all tokens. Both None for an expert that does not attend to it.
     """
 
-    previous: Tensor
+    previous: Tensor | None
     low: Tensor | None = None
     prefix_map: PrefixMap | None = None
 
@@ -36,6 +37,11 @@ class Expert(nn.Module, ABC):
     @abstractmethod
     def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
         """Outputs [n,C] for the n tokens served."""
+
+    @property
+    def token_shift(self) -> Tensor | None:
+        """How far [C] an input moves from its token to the one before; None: not at all."""
+        return None
 
     @classmethod
     def forward_grouped(cls, experts: Sequence[Self], h: Tensor, context: ExpertContext, groups: RowGroups) -> Tensor:

@@ -46,17 +46,25 @@ class RwkvFeedForward(Expert):
 
     def forward(self, h: Tensor, context: ExpertContext) -> Tensor:
         """Outputs [n,C] of n tokens with hidden vectors h [n,C]."""
+        previous, ratio = context.previous, self.token_shift
         if one_token.serves(h, self.key.weight):
-            return one_token.feed_forward_token(h, context.previous, self.x_k, self.key.weight, self.value.weight)
-        if self.x_k is not None:
-            h = torch.lerp(h, context.previous.to(h.dtype), self.x_k.flatten().to(h.dtype))
+            shift = None if previous is None else ratio
+            return one_token.feed_forward_token(h, previous, shift, self.key.weight, self.value.weight)
+        if previous is not None and ratio is not None:
+            h = torch.lerp(h, previous.to(h.dtype), ratio.to(h.dtype))
         return squared_relu_network(h, self.key.weight, self.value.weight)
+
+    @property
+    def token_shift(self) -> Tensor | None:
+        """x_k as [C]."""
+        return None if self.x_k is None else self.x_k.flatten()
 
     @classmethod
     def forward_grouped(cls, experts: Sequence[Self], h: Tensor, context: ExpertContext, groups: RowGroups) -> Tensor:
         """All experts' rows [rows,C] in one product per matrix."""
         ratios = [expert.x_k.flatten() for expert in experts if expert.x_k is not None]
         if ratios:
+            assert context.previous is not None, "grouped rows come as they are"
             h = torch.lerp(h, context.previous.to(h.dtype), groups.spread(ratios).to(h.dtype))
         keys, values = [expert.key.weight for expert in experts], [expert.value.weight for expert in experts]
         return grouped_squared_relu_network(h, keys, values, groups)
