@@ -24,7 +24,7 @@ def bridge_rows(
 ) -> Tensor:
     """GELU(LN([h ; LN(readout)] compress^T)) to_low^T of `tokens` [m], of all where None: [m,P*r].
 
-    h, readout [n,C], compress [2C,2C], to_low [P*r,2C]. Beside its inputs it keeps what comes out of `compress`, [m,2C],
+    h, readout [n,C], compress [2C,2C], to_low [P*r,2C]. Beside its inputs it keeps what leaves `compress`, [m,2C],
     a quarter of what autograd would. What lies around is made again in the backward pass.
     """
     compress, to_low = to_product_dtype(compress, to_low)
