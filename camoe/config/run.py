@@ -18,6 +18,7 @@ from camoe.config.job import JobConfig
 from camoe.config.kernel import KernelConfig
 from camoe.config.model import ModelConfig
 from camoe.config.optimizer import OptimizerConfig
+from camoe.config.parallel import SHARD, ParallelConfig
 from camoe.config.phase import PhaseScheduleConfig
 from camoe.config.refusal import ConfigError
 from camoe.config.router import BIDDING_ROUTERS, RouterConfig
@@ -60,6 +61,7 @@ class RunConfig:
     train: TrainConfig = _group(TrainConfig, "batch shape, base rate, evaluation and checkpoint intervals")
     evaluation: EvaluationConfig = _group(EvaluationConfig, "how all of the held-out text is scored")
     kernel: KernelConfig = _group(KernelConfig, "where and how the arithmetic runs")
+    parallel: ParallelConfig = _group(ParallelConfig, "how several processes share a run", affects_results=False)
     job: JobConfig = _group(JobConfig, "what run.py does", affects_results=False)
     tracking: TrackingConfig = _group(TrackingConfig, "where metrics go", affects_results=False)
     analysis: AnalysisConfig = _group(AnalysisConfig, "how the runs of a sweep will be judged", affects_results=False)
@@ -111,6 +113,7 @@ class RunConfig:
             )
         self._check_bid_space()
         self._check_credit()
+        self._check_parallel()
 
     def _check_trained_tokenizer(self) -> None:
         if self.job.name != "train_tokenizer":
@@ -191,6 +194,20 @@ class RunConfig:
             raise ConfigError(
                 "economy.credit.kind: gradient needs the mixture weights that train.recompute=block throws away; "
                 "choose train.recompute=none or time_mix, or economy/credit=midpoint"
+            )
+
+    def _check_parallel(self) -> None:
+        if self.parallel.weights != SHARD:
+            return
+        if self.optimizer.kind == "adamw8bit":
+            raise ConfigError(
+                "parallel.weights: shard divides moments by rows, which those of optimizer.kind adamw8bit do not have; "
+                "choose optimizer=adamw or muon, or parallel.weights=replicate"
+            )
+        if self.kernel.compile != "none":
+            raise ConfigError(
+                f"parallel.weights: shard gathers weights in between, which kernel.compile={self.kernel.compile} "
+                "compiles away; choose kernel.compile=none or parallel.weights=replicate"
             )
 
     def _check_bid_space(self) -> None:

@@ -24,12 +24,16 @@ def answer_log_probs(model: LanguageModel, rows: AnswerRows, batch_size: int, ra
     """
     per_item = rows.packed.rows_per_item
     found = torch.zeros(len(rows.items), per_item, dtype=torch.float64, device=model.device)
-    for items in rows.batches(batch_size)[ranks.index :: ranks.count]:
+    batches = rows.batches(batch_size)
+    own = batches[ranks.index :: ranks.count]
+    for items in own:
         tokens, learned = (torch.from_numpy(part).to(model.device) for part in rows.read(items))
         hidden, _ = model.hidden(tokens[:, :-1])
         _, loss = model.cross_entropy(hidden, tokens[:, 1:].masked_fill(~learned, IGNORED))
         places = torch.from_numpy(np.searchsorted(rows.items, items)).to(model.device)
         found[places] = -loss.sum(1, dtype=torch.float64).view(-1, per_item)
+    if len(own) < len(batches[:: ranks.count]):  # all ranks run as many forward passes
+        model.hidden(torch.zeros(0, 1, dtype=torch.int64, device=model.device))
     (found,) = ranks.sum([found])
     return found.cpu()
 

@@ -87,7 +87,7 @@ def evaluate(
     nats = torch.zeros((), dtype=torch.float64, device=device)
     token_nats = torch.zeros(windows.targets, device=device)
     winners: Tensor | None = None
-    for group in windows.groups(batch_size)[ranks.index :: ranks.count] or [[PADDING]]:
+    for group in _share(windows.groups(batch_size), ranks):
         state: RecurrentState | None = None
         for rows in group:
             tokens, scored = windows.read(rows)
@@ -110,6 +110,12 @@ def evaluate(
     statistics.sum_over(ranks)
     served = None if winners is None else winners.cpu().numpy()
     return Evaluation(windows, float(nats), token_nats.cpu().numpy(), statistics, served)
+
+
+def _share(groups: list[list[npt.NDArray[np.int64]]], ranks: Ranks) -> list[list[npt.NDArray[np.int64]]]:
+    """This rank's groups; with nothing to read at the end, so that all ranks run as many forward passes."""
+    passes = [sum(map(len, groups[rank :: ranks.count])) for rank in range(ranks.count)]
+    return [*groups[ranks.index :: ranks.count], [PADDING] * (max(passes) - passes[ranks.index])]
 
 
 def _of_first_rows(state: RecurrentState | None, count: int) -> RecurrentState | None:

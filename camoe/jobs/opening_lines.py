@@ -8,6 +8,7 @@ from camoe.config import RunConfig
 from camoe.config.averaging import AveragingConfig
 from camoe.config.diagnostics import in_words
 from camoe.config.experts import NAMES, OF_RWKV_LAYERS, ExpertsConfig
+from camoe.config.parallel import SHARD
 from camoe.data.corpus import Corpus
 from camoe.jobs.initial_weights import InitialWeights
 from camoe.jobs.placement import Placement
@@ -84,7 +85,9 @@ def _ranks_lines(config: RunConfig, ranks: Ranks) -> list[Choice]:
         return []
     share = BatchShare.of(config.train, ranks.index, ranks.count)
     size = share.parts[0].stop - share.parts[0].start
-    return [Choice("processes", str(ranks.count), f"each takes {len(share.parts)} x {size} sequences; {ranks.link}")]
+    holds = ", holds its part of the weights" if config.parallel.weights == SHARD else ""
+    takes = f"each takes {len(share.parts)} x {size} sequences{holds}; {ranks.link}"
+    return [Choice("processes", str(ranks.count), takes)]
 
 
 def _diagnostics_line(diagnostics: str) -> list[Choice]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.absolute_paths import with_absolute_paths
-from camoe.config.command_record import CommandRecord
+from camoe.config.command_record import CommandRecord, setting_name
 from camoe.config.diagnostics import SETS
 from camoe.config.kernel import KernelConfig
 from camoe.config.saved import saved_run
@@ -28,17 +28,19 @@ def resumed_run(config: RunConfig, command: CommandRecord, *, lock: bool = True)
     if any(override.lstrip("+").startswith("resume=") for override in command.overrides):
         refuse_foreign(
             command.overrides,
-            ("resume", "diagnostics"),
+            ("resume", "diagnostics", "parallel"),
             f"resume: {config.resume} goes on with",
             ", or start a new run without resume",
         )
         saved = saved_run(folder.config(), str(folder.config_file))
+        asked = any(setting_name(override).startswith("parallel.") for override in command.overrides)
+        parallel = config.parallel if asked else saved.parallel
         if SETS[config.diagnostics]:
             raise ConfigError(
                 f"diagnostics: {config.diagnostics} beside resume would change the run; start a new one with it, or "
                 "resume with diagnostics=nan"
             )
-        config = replace(saved, resume=config.resume, diagnostics=config.diagnostics)
+        config = replace(saved, resume=config.resume, diagnostics=config.diagnostics, parallel=parallel)
     if lock:
         folder.lock()
     return folder, with_absolute_paths(config)

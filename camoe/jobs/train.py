@@ -42,6 +42,7 @@ from camoe.tracking.tracker import BEGINNING, Tracker
 from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import CheckpointStore
 from camoe.training.distributed import connected
+from camoe.training.held_weights import check_parallel
 from camoe.training.interruption import Interrupted, Interruption
 from camoe.training.self_check import self_check
 from camoe.training.trainer import Trainer
@@ -78,6 +79,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
     if config.diagnostics == WATCH and ranks.count > 1:
         raise ConfigError(f"diagnostics: {WATCH} watches one process, not {ranks.count}; start or resume it with one")
     BatchShare.of(config.train, ranks.index, ranks.count).check_pairs(config.phase)
+    check_parallel(config.parallel, placement.device, ranks)
     with ranks.first_before_others():
         corpus = prepare(config.data, config.tokenizer)
         answers = answers_of(config, corpus)
@@ -96,18 +98,21 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
         _display(config, folder, ranks) as display,
         _true_status(folder, config, display, ranks) as tracker,
     ):
-        trainer = Trainer(config, model, text, tracker, checkpoints, display, ranks)
-        display.say(f"run folder {folder.path}")
-        display.choices(opening_lines(config, placement, corpus, model, ranks, text.answers, initial))
-        _go_on_or_begin(trainer)
         with ranks.watched(partial(_finish, tracker)):
+            display.say(f"run folder {folder.path}")
+            display.choices(opening_lines(config, placement, corpus, model, ranks, text.answers, initial))
+            trainer = Trainer(config, model, text, tracker, checkpoints, display, ranks)
+            _go_on_or_begin(trainer)
             trainer.fit(interruption)
             display.say("scoring the held-out text")
             evaluation = trainer.scores.of_text(held_out)
             averaged = trainer.scores.averaged(held_out)
             answer_scores = trainer.scores.of_answers("final")
+            continuation = ""
+            if config.router.causal and (ranks.is_first or trainer.weights.divided):  # a part alone writes nothing
+                continuation = sample(model, corpus.tokenizer, config.job, config.seeds.init)
         if ranks.is_first:
-            _conclude(trainer, folder, corpus, evaluation, averaged, answer_scores)
+            _conclude(trainer, folder, corpus, evaluation, averaged, answer_scores, continuation)
         ranks.tell("concluded")  # until then the others wait: their end could be taken for that of the run
 
 
@@ -172,7 +177,8 @@ def _go_on_or_begin(trainer: Trainer) -> None:
     trainer.tracker.start()
     if checkpoint is None and trainer.config.train.self_check:
         started = time.perf_counter()
-        checks = self_check(trainer.model, trainer.check_batch())
+        with trainer.weights.whole():
+            checks = self_check(trainer.model, trainer.check_batch())
         trainer.display.say(f"self-check: {len(checks)} mechanisms alive ({time.perf_counter() - started:.1f} s)")
 
 
@@ -183,16 +189,14 @@ def _conclude(
     evaluation: Evaluation,
     averaged: Evaluation | None,
     answer_scores: dict[str, object],
+    continuation: str,
 ) -> None:
-    """Record the score of all of the held-out text, sample, and show the summary."""
+    """Record the score of all of the held-out text, keep the sample, and show the summary."""
     config = trainer.config
     documents = DocumentScores.of(evaluation)
     save_table(folder.documents_file, vars(documents))
     record = final_record(trainer, corpus, evaluation, documents) | averaged_record(averaged) | answer_scores
     trainer.tracker.log(trainer.progress.step, record)
-    continuation = ""
-    if config.router.causal:
-        continuation = sample(trainer.model, corpus.tokenizer, config.job, config.seeds.init)
     (folder.samples / "final.txt").write_text(config.job.prompt + continuation, encoding="utf-8")
     summary = run_summary(trainer, folder, record, continuation)
     save_summary(summary, folder.path)

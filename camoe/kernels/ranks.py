@@ -19,6 +19,9 @@ class Ranks:
     """This process's number; 0 is the one that writes."""
     count: int = 1
 
+    connects_gpus: bool = False
+    """Whether every rank has a GPU of its own, and tensors go from one to the other."""
+
     link: str = ""
     """In words: what started and what connects the ranks."""
 

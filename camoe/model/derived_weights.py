@@ -26,6 +26,11 @@ class _OptimizerSteps:
 _STEPS = _OptimizerSteps()
 
 
+def forget_all() -> None:
+    """Let every value be made anew: weights have changed where nobody can see it."""
+    _STEPS.count += 1
+
+
 def wants_gradient(tensors: Iterable[Tensor]) -> bool:
     """Whether what is computed now from these tensors will be differentiated with respect to one of them."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -201,7 +201,7 @@ class TimeMix(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """[B,T,C] -> [B,T,H,N]."""
-        return x.view(*x.shape[:-1], -1, self.head_size)
+        return x.view(*x.shape[:-1], x.shape[-1] // self.head_size, self.head_size)
 
     def _bonus(self, p: Projections) -> Tensor:
         """The current token's own value, weighted per head by sum_N r k r_k: [B,T,C]."""

@@ -7,22 +7,29 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from camoe.kernels.ranks import ALONE, Ranks
+from camoe.training.checkpoint_parts import PARTS, JoinedTensors, write_parts
+
 MARKER, VALUES = "complete.json", "values.json"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a run needs to go on: tensors by file and name, and values that JSON can hold."""
+    """All that a run needs to go on: tensors by file and name, and values that JSON can hold.
+
+    divided: tensors by file and name of which this rank holds a part.
+    """
 
     tensors: Mapping[str, Mapping[str, Tensor]]
     values: Mapping[str, Any]
+    divided: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,10 @@ class Checkpoint:
     folder: Path
     step: int
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors saved under `name`, on the CPU."""
-        return load_file(self.folder / f"{name}.safetensors")
+    def tensors(self, name: str) -> Mapping[str, Tensor]:
+        """The tensors saved under `name`, on the CPU; whole, however many ranks saved them."""
+        whole, parts = load_file(self.folder / f"{name}.safetensors"), self.folder / PARTS
+        return JoinedTensors(parts, name, whole) if parts.is_dir() else whole
 
     def values(self) -> dict[str, Any]:
         """What was saved as JSON."""
@@ -53,19 +61,33 @@ class CheckpointStore:
     root: Path
     keep: int = 2
 
-    def save(self, step: int, snapshot: Snapshot) -> None:
-        """Write `root/step_XXXXXXXX` under another name, its marker last, then rename it."""
+    def save(self, step: int, snapshot: Snapshot, ranks: Ranks = ALONE) -> None:
+        """Write `root/step_XXXXXXXX` under another name, its marker last, then rename it.
+
+        What is not divided the first rank writes; ranks that hold parts call together.
+        """
         final = self.root / f"step_{step:08d}"
         unfinished = self.root / f".{final.name}.{os.getpid()}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        if ranks.is_first:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        if snapshot.divided:
+            parts = Path(ranks.tell(str(unfinished / PARTS) if ranks.is_first else None))
+            write_parts(
+                parts, {f"{file}/{name}": v for file, part in snapshot.divided.items() for name, v in part.items()}
+            )
+        if ranks.is_first:
+            self._write_whole(step, snapshot, unfinished, final)
+
+    def _write_whole(self, step: int, snapshot: Snapshot, unfinished: Path, final: Path) -> None:
         for name, content in snapshot.tensors.items():
             on_cpu = {key: value.detach().cpu().contiguous() for key, value in content.items()}
             save_file(on_cpu, unfinished / f"{name}.safetensors")
         (unfinished / VALUES).write_text(json.dumps(snapshot.values))
-        digests = {path.name: _digest(path) for path in sorted(unfinished.iterdir())}
+        files = sorted(path for path in unfinished.rglob("*") if path.is_file())
+        digests = {path.relative_to(unfinished).as_posix(): _digest(path) for path in files}
         (unfinished / MARKER).write_text(json.dumps({"step": step, "sha256": digests}))
-        for path in unfinished.iterdir():
+        for path in unfinished.rglob("*"):
             _flush_to_disk(path)
         _remove(final)
         unfinished.rename(final)

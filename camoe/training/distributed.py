@@ -38,6 +38,7 @@ class ConnectedRanks(Ranks):
     def __init__(self, launch: Launch, store: dist.Store, backend: str) -> None:
         self.index, self.count = launch.rank, launch.count
         self.backend, self.link = backend, f"started by {launch.by}, connected by {backend}"
+        self.connects_gpus = backend != GLOO
         self.words = LastWords(store, launch.rank)
         self._groups, self._group = launch.count, launch.rank
         self._told = 0
@@ -92,8 +93,20 @@ class ConnectedRanks(Ranks):
             return text
         return self.words.wait_for(key)
 
-    def watched(self, report: Callable[[BaseException], object]) -> Watch:
-        return Watch(self.words, report)
+    @contextmanager
+    def watched(self, report: Callable[[BaseException], object]) -> Iterator[None]:
+        with Watch(self.words, report), self._explained():
+            yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """A connection that breaks where torch communicates by itself is explained too."""
+        try:
+            yield
+        except RuntimeError as error:
+            if isinstance(error, PeerLost) or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise
+            raise self.words.explain(error) from error
 
     def _by_group(self, own: Tensor) -> Tensor:
         """[groups,...] sums over the ranks that share each of the micro-batches run at this time."""

@@ -36,10 +36,13 @@ class StepExperiments:
     layer: int
 
     def audit_within(self, part: slice, device: torch.device) -> AuditDraw | None:
-        """The audits of the sequences `part` of the step, counted from its start; None where there are none."""
-        inside = (self.audited >= part.start) & (self.audited < part.stop)
-        if not inside.any():
+        """The audits of the sequences `part` of the step, counted from its start; None in a step without audits.
+
+        In one with audits, a part without has a draw of no sequence: all ranks run the audited layer together.
+        """
+        if not len(self.audited):
             return None
+        inside = (self.audited >= part.start) & (self.audited < part.stop)
         return AuditDraw(self.layer, (self.audited[inside] - part.start).to(device), self.experts[inside].to(device))
 
 

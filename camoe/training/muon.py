@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camoe.training.held_weights import WHOLE, HeldWeights
 from camoe.training.orthogonalization import orthogonalize
 
 CHUNK = 16_777_216
@@ -38,10 +39,11 @@ class MuonAdamW(torch.optim.Optimizer):
         momentum: float,
         products: torch.dtype | None,
         adamw: dict[str, Any],
+        weights: HeldWeights = WHOLE,
     ) -> None:
         """`products`: type that matrices are orthogonalised in, None for their own. `adamw`: arguments of AdamW."""
         super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
-        self.momentum, self.products = momentum, products
+        self.momentum, self.products, self._held = momentum, products, weights
         self._matrices = [group for group in self.param_groups if "matrix" in group]
         # The same dictionaries, so that rates set here are read there.
         self._adamw = torch.optim.AdamW([group for group in self.param_groups if "matrix" not in group], **adamw)
@@ -58,16 +60,23 @@ class MuonAdamW(torch.optim.Optimizer):
     def _move(self, part: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [parameter.grad for parameter in part if parameter.grad is not None]
         momenta = [self._momentum_of(parameter) for parameter in part]
-        torch._foreach_lerp_(momenta, gradients, 1 - self.momentum)
-        ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
+        ahead = self._look_ahead(gradients, momenta)
         rows, columns = group["matrix"]
         stacked = torch.cat([direction.view(-1, rows, columns) for direction in ahead])
         orthogonal = orthogonalize(stacked.to(self.products or stacked.dtype)).to(stacked.dtype)
         steps = orthogonal.split([parameter.numel() // (rows * columns) for parameter in part])
-        torch._foreach_mul_(part, 1 - group["lr"] * group["weight_decay"])
+        held = [self._held.part(parameter) for parameter in part]
+        torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
         scale = -group["lr"] * 0.2 * math.sqrt(max(rows, columns))
-        moves = [step.reshape(parameter.shape) for step, parameter in zip(steps, part, strict=True)]
-        torch._foreach_add_(part, moves, alpha=scale)
+        moves = [self._held.part_of(step.reshape(p.shape), p) for step, p in zip(steps, part, strict=True)]
+        torch._foreach_add_(held, moves, alpha=scale)
+
+    def _look_ahead(self, gradients: list[Tensor], momenta: list[Tensor]) -> list[Tensor]:
+        """Momenta moved on, in place; the step's directions as whole matrices."""
+        own, held = ([self._held.part(tensor) for tensor in tensors] for tensors in (gradients, momenta))
+        torch._foreach_lerp_(held, own, 1 - self.momentum)
+        ahead = torch._foreach_lerp(own, held, self.momentum)
+        return [self._held.gathered(direction, gradient) for direction, gradient in zip(ahead, gradients, strict=True)]
 
     def _momentum_of(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]

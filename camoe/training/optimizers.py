@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from camoe.config.optimizer import OptimizerConfig
 from camoe.config.optional_library import require_optimizer_library
+from camoe.training.held_weights import WHOLE, HeldWeights
 from camoe.training.muon import MuonAdamW
 from camoe.training.phases import Phase
 
@@ -63,6 +64,7 @@ def build_optimizer(
     *,
     stacked: Mapping[str, int] = NOTHING_STACKED,
     precision: str = "fp32",
+    weights: HeldWeights = WHOLE,
 ) -> torch.optim.Optimizer:
     """AdamW, or Muon and AdamW, over all groups; rates are set by `set_rates` before every step.
 
@@ -80,7 +82,7 @@ def build_optimizer(
     adamw["fused"] = device_type in ("cpu", "cuda")
     if config.kind == "muon":
         products = torch.bfloat16 if precision == "bf16" else None
-        return MuonAdamW(torch_groups, momentum=config.muon_momentum, products=products, adamw=adamw)
+        return MuonAdamW(torch_groups, momentum=config.muon_momentum, products=products, adamw=adamw, weights=weights)
     return torch.optim.AdamW(torch_groups, **adamw)
 
 
@@ -112,21 +114,26 @@ def set_rates(optimizer: torch.optim.Optimizer, base_rate: float, phase: Phase) 
         group["lr"] = base_rate * multipliers[group["phase_group"]] * group["rate_factor"]
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], weights: HeldWeights = WHOLE
+) -> dict[str, Tensor]:
     """The optimiser's state as 'parameter name|entry' tensors, none of which share memory; counters become int64."""
     tensors: dict[str, Tensor] = {}
     storages: set[int] = set()
     for parameter, entries in optimizer.state.items():
         for entry, value in entries.items():
             tensor = torch.as_tensor(value)
-            address = tensor.untyped_storage().data_ptr()
+            address = weights.part(tensor).untyped_storage().data_ptr()
             tensors[f"{names[parameter]}|{entry}"] = tensor.clone() if address in storages else tensor
             storages.add(address)
     return tensors
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer,
+    names: Mapping[Tensor, str],
+    tensors: Mapping[str, Tensor],
+    weights: HeldWeights = WHOLE,
 ) -> None:
     """Put a copy of the saved state back, beside its parameter; a parameter that had none yet keeps none.
 
@@ -138,4 +145,4 @@ def restore_optimizer(
         name, _, entry = key.partition("|")
         parameter = parameters[name]
         is_counter = value.dtype == torch.int64 and value.dim() == 0
-        optimizer.state[parameter][entry] = int(value) if is_counter else value.to(parameter.device, copy=True)
+        optimizer.state[parameter][entry] = int(value) if is_counter else weights.beside(value, parameter)

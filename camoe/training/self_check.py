@@ -139,7 +139,7 @@ def _leak(model: LanguageModel, batch: Batch, terms: ElectionTerms) -> tuple[flo
     changed = batch.inputs.clone()
     changed[:, -1] = (changed[:, -1] + 1) % model.emb.num_embeddings
     with computing_in("fp32", model):
-        before, after = model(batch.inputs, terms=terms)[0], model(changed, terms=terms)[0]
+        before, after = (model.logits(model.hidden(inputs, terms=terms)[0]) for inputs in (batch.inputs, changed))
     return float((before[:, :-1] - after[:, :-1]).abs().max()), 1e-5 * float(before.abs().max())
 
 

@@ -16,7 +16,7 @@ from camoe.model.routing_trace import RoutingTrace
 from camoe.routing.decision import RoutingDecision
 from camoe.tracking.routing_statistics import RoutingStatistics
 from camoe.training.audit import measure_credit
-from camoe.training.gradient_sum import sum_gradients
+from camoe.training.held_weights import WHOLE, HeldWeights
 from camoe.training.micro_batch import MicroBatch
 from camoe.training.non_finite import NonFiniteWatch
 from camoe.training.objectives import Losses, compute_losses, settlement_record
@@ -48,6 +48,7 @@ def train_step(
     *,
     grad_clip: float,
     ranks: Ranks = ALONE,
+    weights: HeldWeights = WHOLE,
     watch: NonFiniteWatch | None = None,
 ) -> StepResult:
     """Accumulate gradients over the window, settle the market once, then update the weights once.
@@ -68,16 +69,18 @@ def train_step(
         _add_up(figures, losses.figures())
         routed.append((losses.trace.decision(), losses.mask))
         if settles:
-            _report_to_market(settlement, model, micro, losses, window_tokens)
+            _report_to_market(settlement, model, micro, losses, window_tokens, together=weights.divided)
     totals, figures = _over_ranks(totals, ranks), _over_ranks(figures, ranks)
     with room("router"):
         balance = model.balancer.window_sums(routed, ranks)
-    sum_gradients(model.parameters(), ranks)
+    weights.rest()
+    weights.sum_gradients(model, ranks)
     if watch is not None:
         watch.gradients()
     with room("gradient_norm"):
-        norm = _clip(_without_critics(model), grad_clip)
-        critic_norm = _clip([parameter for critic in model.critics() for parameter in critic.parameters()], grad_clip)
+        norm = _clip(_without_critics(model), grad_clip, weights)
+        critics = [parameter for critic in model.critics() for parameter in critic.parameters()]
+        critic_norm = _clip(critics, grad_clip, weights)
     if not torch.isfinite(norm + critic_norm + sum(totals.values())):
         return StepResult(totals, figures, norm, None, applied=False)
     with room("statistics"):
@@ -128,13 +131,19 @@ def _learn_from(
 
 
 def _report_to_market(
-    settlement: Window, model: LanguageModel, micro: MicroBatch, losses: Losses, window_tokens: Tensor
+    settlement: Window,
+    model: LanguageModel,
+    micro: MicroBatch,
+    losses: Losses,
+    window_tokens: Tensor,
+    *,
+    together: bool,
 ) -> None:
-    """Elections, their outcome, and what the audits found."""
+    """Elections, their outcome, and what the audits found; `together`: all ranks run the audits, of no sequence too."""
     with room("market"):
         settlement.add(settlement_record(model, losses, micro.terms, window_tokens))
     plan = model.market.audits
-    if plan and micro.audit:
+    if plan and micro.audit and (together or len(micro.audit.rows)):
         with room("audit"):
             settlement.add_credit(measure_credit(model, micro.batch, micro.terms, losses, micro.audit, plan.kind))
 
@@ -145,7 +154,7 @@ def _without_critics(model: LanguageModel) -> list[torch.nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter not in critics]
 
 
-def _clip(parameters: list[torch.nn.Parameter], grad_clip: float) -> Tensor:
+def _clip(parameters: list[torch.nn.Parameter], grad_clip: float, weights: HeldWeights) -> Tensor:
     """Their gradient norm before clipping; 0 clips nothing."""
     limit = grad_clip if grad_clip > 0 else float("inf")
-    return torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], limit)
+    return weights.clip([p for p in parameters if p.grad is not None], limit)

@@ -29,6 +29,7 @@ from camoe.training.checkpoint import CheckpointStore, Snapshot
 from camoe.training.evidence import copied, keep_evidence
 from camoe.training.experiments import Experiments
 from camoe.training.held_out_scores import HeldOutScores
+from camoe.training.held_weights import hold_weights
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.log_window import LogWindow
@@ -85,15 +86,18 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.model = config, model
+        self.weights = hold_weights(config.parallel, model, ranks)
         self.tracker, self.checkpoints, self.display = tracker, checkpoints, display
         self.device = model.emb.weight.device
         self.groups = parameter_groups(model)
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         self.optimizer = build_optimizer(
             config.optimizer,
             self.groups,
             self.device.type,
             stacked=stacked_matrices(model),
             precision=config.train.precision,
+            weights=self.weights,
         )
         self.schedule = PhaseSchedule(config.phase)
         self.ranks, self.share = ranks, BatchShare.of(config.train, ranks.index, ranks.count)
@@ -106,7 +110,7 @@ class Trainer:
         self.reference = ReferencePolicy(self.schedule, pairs, rows, ranks)
         self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, model.config.experts.total)
         self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
-        self.average = WeightAverage(config.averaging, self.schedule.total_steps)
+        self.average = WeightAverage(config.averaging, self.schedule.total_steps, self.weights)
         self.scores = HeldOutScores(config, model, text, self.reference, self.average, ranks)
         self.window = LogWindow(model)
         self.progress = Progress()
@@ -155,25 +159,29 @@ class Trainer:
         return self.checkpoints.root.parent
 
     def _save(self) -> None:
-        if not self.ranks.is_first:
+        if not self.ranks.is_first and not self.weights.divided:
             return
         snapshot = self.snapshot()
         with self._stopwatch.left_out():
-            self.checkpoints.save(self.progress.step, snapshot)
+            self.checkpoints.save(self.progress.step, snapshot, self.ranks)
 
     def snapshot(self) -> Snapshot:
         """Everything needed to go on, bit for bit."""
         weights, extra = _tensors_and_values(self.model.state_dict())
         generators, generator_values = random_state()
-        return Snapshot(
-            tensors={
+        tensors, divided = self.weights.sorted_out(
+            {
                 "model": weights,
-                "optimizer": optimizer_tensors(self.optimizer, self._names()),
+                "optimizer": optimizer_tensors(self.optimizer, self._names, self.weights),
                 "random": generators,
                 "averaged": self.average.weights,
                 "reference": self.reference.state(),
                 **self.window.state(),
-            },
+            }
+        )
+        return Snapshot(
+            divided=divided,
+            tensors=tensors,
             values={
                 "progress": asdict(self.progress),
                 "training_s": self._stopwatch.seconds(),
@@ -190,9 +198,9 @@ class Trainer:
         values, tensors = snapshot.values, snapshot.tensors
         if values["config"] != result_settings(self.config):
             raise ConfigError("resume: the checkpoint belongs to a run of another configuration")
-        self.model.load_state_dict({**tensors["model"], **values["model"]})
-        restore_optimizer(self.optimizer, self._names(), tensors["optimizer"])
-        self.average.restore(tensors["averaged"], self.device)
+        self.weights.load(self.model, tensors["model"], values["model"])
+        restore_optimizer(self.optimizer, self._names, tensors["optimizer"], self.weights)
+        self.average.restore(tensors["averaged"], self.model)
         self.window.load_state(tensors, self.device)
         self.loader.load_state_dict(values["loader"])
         self.progress = Progress(**values["progress"])
@@ -201,9 +209,6 @@ class Trainer:
         self._stopwatch = Stopwatch(self.progress.step, values["training_s"])
         self._tokens_at_lap = self.progress.tokens_seen
         restore_random_state(tensors["random"], values["random"])
-
-    def _names(self) -> dict[Tensor, str]:
-        return {parameter: name for name, parameter in self.model.named_parameters()}
 
     def batches(self, step: int) -> list[MicroBatch]:
         """This rank's micro-batches of one optimiser step with noise and experiments, a pure function of the step."""
@@ -250,6 +255,7 @@ class Trainer:
         """The phase of the coming step: what may learn, whether the market bids, and at which rates."""
         step = self.progress.step
         phase = self.schedule.at(step)
+        self.weights.rest()
         let_learn(phase, self.groups)
         self.model.market.bidding = phase.config.market_bids
         factor = schedule_factor(self.config.optimizer, step, self.schedule.total_steps)
@@ -264,7 +270,7 @@ class Trainer:
         statistics = self.window.statistics
         step = partial(train_step, self.model, self.optimizer, batches, phase, statistics, grad_clip=clip)
         if self.watch is None:
-            return step(ranks=self.ranks)
+            return step(ranks=self.ranks, weights=self.weights)
         with self.watch.watching(self.progress.step + 1):
             return step(ranks=self.ranks, watch=self.watch)
 

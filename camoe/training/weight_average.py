@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from camoe.config.averaging import AveragingConfig
+from camoe.training.held_weights import WHOLE, HeldWeights
 
 
 class WeightAverage:
     """Float32 average of every parameter over the steps that `config` counts.
 
     Parameters alone: the market, the balancing rules and whatever else is a buffer stay those of the run.
-    `weights` [name] is empty until the first counted step.
+    `weights` [name] is empty until the first counted step; each lies where its parameter does.
     """
 
-    def __init__(self, config: AveragingConfig, total_steps: int) -> None:
-        self.config = config
+    def __init__(self, config: AveragingConfig, total_steps: int, held: HeldWeights = WHOLE) -> None:
+        self.config, self._held = config, held
         self._counted = config.counted_steps(total_steps)
         self.weights: dict[str, Tensor] = {}
 
@@ -33,22 +34,15 @@ class WeightAverage:
             self.weights = {name: value.to(torch.float32, copy=True) for name, value in parameters.items()}
             return
         share = self.config.newest_share(1 + self._counted.index(step))
-        averages = [self.weights[name] for name in parameters]
-        torch._foreach_lerp_(averages, [value.float() for value in parameters.values()], share)
+        averages = [self._held.part(self.weights[name]) for name in parameters]
+        torch._foreach_lerp_(averages, [self._held.part(value).float() for value in parameters.values()], share)
 
-    @contextmanager
-    def in_place(self, model: nn.Module) -> Iterator[None]:
-        """The model with averaged weights inside; afterwards it has its own again, the same bits in the same memory."""
+    def in_place(self, model: nn.Module) -> AbstractContextManager[None]:
+        """The model with averaged weights inside; afterwards it has its own again."""
+        return self._held.replaced(model, self.weights)
+
+    def restore(self, weights: Mapping[str, Tensor], model: nn.Module) -> None:
+        """Go on from saved `weights` of whole parameters; how many steps they count for follows from the next step."""
+        beside = self._held.beside
         parameters = dict(model.named_parameters())
-        own = {name: parameter.data for name, parameter in parameters.items()}
-        try:
-            for name, parameter in parameters.items():
-                parameter.data = self.weights[name].to(parameter.dtype)
-            yield
-        finally:
-            for name, parameter in parameters.items():
-                parameter.data = own[name]
-
-    def restore(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
-        """Go on from saved `weights`; how many steps they count for follows from the step that comes next."""
-        self.weights = {name: value.to(device, copy=True) for name, value in weights.items()}
+        self.weights = {name: beside(value, parameters[name]) for name, value in weights.items()}

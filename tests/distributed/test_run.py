@@ -82,8 +82,27 @@ def test_two_processes_go_on_with_what_one_began(alone: Path, text: Path, tmp_pa
     _same(folder, alone)
 
 
-def test_a_process_that_is_killed_fails_the_run_at_once(text: Path, tmp_path: Path) -> None:
-    processes = start(torchrun_variables(2), [RUN, *SMALL, f"data.path={text}"], tmp_path)
+def test_divided_weights_are_saved_in_parts_that_any_process_reads(alone: Path, text: Path, tmp_path: Path) -> None:
+    processes = start(torchrun_variables(2), [RUN, *SMALL, f"data.path={text}", "parallel.weights=shard"], tmp_path)
+    folder = _after_records(tmp_path, processes, 2)
+    processes[1].send_signal(signal.SIGTERM)
+    assert [code for code, _ in finished(processes, timeout=100)] == [128 + signal.SIGTERM] * 2
+    (*_, newest) = sorted(folder.glob("checkpoints/step_*"))
+    assert len(list(newest.glob("parts/*"))) == 2
+    for job in (["job=checkpoint"], ["job=generate", "job.sample_tokens=4"], ["job=export"]):
+        result = run(tmp_path, *job, f"job.run={folder}", timeout=200)
+        assert result.returncode == 0, result.stderr
+    result = run(tmp_path, f"resume={folder}", "parallel.weights=replicate", timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert [record["step"] for record in records(folder)] == [record["step"] for record in records(alone)]
+    assert records(folder)[-1]["final/bpb"] == pytest.approx(records(alone)[-1]["final/bpb"], rel=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["replicate", "shard"])
+def test_a_process_that_is_killed_fails_the_run_at_once(text: Path, tmp_path: Path, weights: str) -> None:
+    processes = start(
+        torchrun_variables(2), [RUN, *SMALL, f"data.path={text}", f"parallel.weights={weights}"], tmp_path
+    )
     folder = _after_records(tmp_path, processes, 2)
     processes[1].kill()
     killed = time.monotonic()

@@ -1,0 +1,104 @@
+"""What a rank holds of the weights, their gradients and the optimiser's moments: all of them, or a part (a subclass).
+
+Everything that training does with them beside the forward and backward pass itself goes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camoe.config import ConfigError
+from camoe.config.parallel import SHARD, ParallelConfig
+from camoe.kernels.ranks import Ranks
+from camoe.model.language_model import LanguageModel
+from camoe.training.gradient_sum import sum_gradients
+
+ByFile = Mapping[str, Mapping[str, Tensor]]
+"""Tensors by the file of a checkpoint and by name."""
+
+
+class HeldWeights:
+    """Every rank holds all of them, and gradients are added up once per step."""
+
+    divided = False
+    """Whether a rank holds a part of every tensor alone, so that all ranks have to run forward passes together."""
+
+    def rest(self) -> None:
+        """After forward and backward passes: the model's parameters are those that the optimiser moves."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Inside, every rank holds all weights; what is done to them there is lost."""
+        return nullcontext()
+
+    def sum_gradients(self, model: nn.Module, ranks: Ranks) -> None:
+        """Every gradient becomes its sum over ranks."""
+        sum_gradients(model.parameters(), ranks)
+
+    def clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:
+        """Scale gradients so that their common norm is at most `limit`; the norm [] before."""
+        return nn.utils.clip_grad_norm_(parameters, limit)
+
+    def part(self, value: Tensor) -> Tensor:
+        """The numbers of a weight or its moment that lie here, in their own memory."""
+        return value
+
+    def gathered(self, part: Tensor, like: Tensor) -> Tensor:
+        """All numbers of a tensor that is held as `like` is, from its part here; all ranks ask together."""
+        del like
+        return part
+
+    def part_of(self, whole: Tensor, like: Tensor) -> Tensor:
+        """What lies here of a tensor that is held as `like` is."""
+        del like
+        return whole
+
+    def beside(self, whole: Tensor, parameter: Tensor) -> Tensor:
+        """A copy of what is saved of a parameter, held as the parameter is."""
+        return whole.to(parameter.device, copy=True)
+
+    def sorted_out(self, tensors: ByFile) -> tuple[ByFile, ByFile]:
+        """Parted into tensors that every rank has and those that it has a part of."""
+        return tensors, {}
+
+    def load(self, model: nn.Module, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Fill the model from its state dict, parted into whole tensors and what is none."""
+        model.load_state_dict({**tensors, **values})
+
+    @contextmanager
+    def replaced(self, model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """The model with other weights inside; afterwards it has its own again, the same bits in the same memory."""
+        parameters = dict(model.named_parameters())
+        own = {name: parameter.data for name, parameter in parameters.items()}
+        try:
+            for name, parameter in parameters.items():
+                parameter.data = weights[name].to(parameter.dtype)
+            yield
+        finally:
+            for name, parameter in parameters.items():
+                parameter.data = own[name]
+
+
+WHOLE = HeldWeights()
+
+
+def check_parallel(config: ParallelConfig, device: torch.device, ranks: Ranks) -> None:
+    """Refuse what the ranks' connection cannot do."""
+    if config.weights == SHARD and device.type == "cuda" and ranks.count > 1 and not ranks.connects_gpus:
+        raise ConfigError(
+            "parallel.weights: shard needs a GPU for each process, connected by nccl; start one process per GPU, or "
+            "choose parallel.weights=replicate"
+        )
+
+
+def hold_weights(config: ParallelConfig, model: LanguageModel, ranks: Ranks) -> HeldWeights:
+    """Leave the model as it is, or divide its parameters among the ranks, in place."""
+    if config.weights != SHARD or ranks.count == 1:
+        return WHOLE
+    from camoe.training.divided_weights import DividedWeights  # torch.distributed's tensors are slow to import
+
+    return DividedWeights(model)
