@@ -60,7 +60,7 @@ def changed(value: Any) -> Any:
 
 
 def affects_results(path: str) -> bool:
-    return path not in WITHOUT_RESULTS and not path.startswith(("job.", "tracking.", "analysis."))
+    return path not in WITHOUT_RESULTS and not path.startswith(("job.", "tracking.", "analysis.", "parallel."))
 
 
 @pytest.mark.parametrize("economy", ["off", "v18", "v21"])
