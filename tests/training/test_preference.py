@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 import torch
 
 from camoe.config.run import RunConfig
+from camoe.data.answer_data import prepare_answers
+from camoe.data.byte_tokenizer import ByteTokenizer
 from camoe.model.language_model import LanguageModel
 from camoe.training.objectives import IGNORED, Batch, compute_losses
 from camoe.training.preference import Preferences, preference_outcome
+from camoe.training.training_text import AnswerText
 from tests.small_run import small_run
-from tests.training.answer_texts import CTX_LEN, answer_settings, answer_texts
 from tests.training.small_trainer import small_trainer
 
 SCHEDULE: dict[str, Any] = {
@@ -24,11 +27,24 @@ SCHEDULE: dict[str, Any] = {
 
 
 def _config(folder: Path) -> RunConfig:
+    questions = [{"instruction": f"Say {n}."} for n in range(24)]
+    sft = [{**question, "output": "ok" * (1 + n % 4)} for n, question in enumerate(questions)]
+    pairs = [{**question, "chosen": "ok" * (1 + n % 4), "rejected": "no way"} for n, question in enumerate(questions)]
+    for name, records in (("sft", sft), ("pairs", pairs)):
+        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    data = {"sft_path": str(folder / "sft.jsonl"), "preference_path": str(folder / "pairs.jsonl")}
     return small_run(
         phase={"schedule": {"normal": {"steps": 0}, **SCHEDULE}},
-        data=answer_settings(folder),
-        train={"ctx_len": CTX_LEN},
+        data={**data, "valid_fraction": 0.3, "cache_dir": str(folder)},
+        train={"ctx_len": 48},
     )
+
+
+def _answers(config: RunConfig) -> dict[str, AnswerText]:
+    return {
+        profile: AnswerText.of(profile, prepare_answers(profile, config.data, ByteTokenizer()), 48, 4, 0)
+        for profile in ("sft", "preferences")
+    }
 
 
 def test_dpo_equals_a_hand_computation() -> None:
@@ -83,7 +99,7 @@ def test_no_gradient_comes_from_masked_targets() -> None:
 
 
 def test_padding_changes_no_answer_of_a_row(tmp_path: Path) -> None:
-    rows = answer_texts(_config(tmp_path))["sft"].loader.rows
+    rows = _answers(_config(tmp_path))["sft"].loader.rows
     model = LanguageModel(small_run("off")).double()
     items = rows.items[[0, 1, 2, 3]]
     tokens, learned = (torch.from_numpy(part) for part in rows.read(items))
@@ -97,7 +113,7 @@ def test_padding_changes_no_answer_of_a_row(tmp_path: Path) -> None:
 
 def test_a_resumed_run_has_the_very_reference_and_the_same_losses(tmp_path: Path) -> None:
     config = _config(tmp_path)
-    answers = answer_texts(config)
+    answers = _answers(config)
     with small_trainer(config, tmp_path / "whole", answers) as trainer:
         for _ in range(7):
             trainer.advance()
