@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from camoe.config.phase import PARAMETER_GROUPS
 from camoe.config.run import RunConfig
+from camoe.data.answer_data import AnswerData
+from camoe.data.answer_rows import PackedRows
 from camoe.data.evaluation_windows import cut_windows
 from camoe.data.loader import BatchLoader
 from camoe.kernels.linear_cross_entropy import IGNORED
@@ -22,9 +25,8 @@ from camoe.training.checkpoint import CheckpointStore
 from camoe.training.micro_batch import MicroBatch
 from camoe.training.objectives import Batch
 from camoe.training.trainer import Trainer
-from camoe.training.training_text import TrainingText
+from camoe.training.training_text import AnswerText, TrainingText
 from tests.small_run import small_run
-from tests.training.answer_texts import CTX_LEN, answer_settings, answer_texts
 from tests.training.small_trainer import ONE_BYTE, drawn_tokens
 
 STEPS = 4
@@ -43,10 +45,12 @@ CASES = {
     "global": ("off", {}),
     "recompute": ("off", {}),
     "phases": ("v21", {}),
-    "answers": ("off", {}),
+    "answers": ("v21", {}),
+    "audited_answers": ("calibrated", MEASURED),
     **{router: ("off", {}) for router in BALANCED},
 }
-"""Name -> economy and what its settings differ in. In `padded`, sequences have targets that do not count."""
+"""Name -> economy and what its settings differ in. In `padded`, sequences have targets that do not count; with
+`answers`, half of the steps learn dialogues and half preferences."""
 SWITCH = {"losses": {"switch": {"weight": 0.01}}}
 GLOBAL = {
     "losses": {"switch": {"weight": 0.3, "scope": "global_batch"}, "cost": {"weight": 0.1, "scope": "global_batch"}},
@@ -54,10 +58,6 @@ GLOBAL = {
 }
 ROUTERS = {"global": GLOBAL, **{router: {"kind": router, **SWITCH} for router in BALANCED}}
 """Router of a case; otherwise `SWITCH`."""
-ANSWERS = {
-    "sft": {"steps": 1, "objective": "instruction", "data_profile": "sft"},
-    "rlhf": {"steps": 3, "objective": "preference", "data_profile": "preferences"},
-}
 ONLY_CRITIC = {"steps": 1, **dict.fromkeys(PARAMETER_GROUPS, 0.0), "critic": 1.0}
 MORE: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": {"kind": "muon"}, "averaging": {"kind": "ema", "start": 0.5}},
@@ -65,11 +65,33 @@ MORE: dict[str, dict[str, Any]] = {
     "phases": {
         "phase": {"schedule": {"normal": {"steps": 1}, "criticwarm": {"steps": 1, **ONLY_CRITIC}, "end": {"steps": 2}}}
     },
-    "answers": {"phase": {"schedule": {"normal": {"steps": 0}, **ANSWERS}}, "train": {"ctx_len": CTX_LEN}},
 }
 """Other settings of a case."""
-DIVIDED = ("v21", "calibrated", "midpoint", "muon", "padded", "recompute", "phases", "answers", "global", "quantile")
+DRAWN = {"sft_path": "drawn", "preference_path": "drawn"}
+PLAIN: dict[str, Any] = {"normal": {"steps": STEPS}}
+ANSWERS: dict[str, Any] = {
+    "normal": {"steps": 0},
+    "sft": {"steps": STEPS // 2, "objective": "instruction", "data_profile": "sft"},
+    "rlhf": {"steps": STEPS // 2, "objective": "preference", "data_profile": "preferences"},
+}
+DIVIDED = (
+    "v21",
+    "calibrated",
+    "midpoint",
+    "muon",
+    "padded",
+    "recompute",
+    "phases",
+    "audited_answers",
+    "global",
+    "quantile",
+)
 """Cases that are also run with weights divided among ranks."""
+
+
+def reads_answers(case: str) -> bool:
+    """Whether the case's phases read dialogues and pairs."""
+    return case.endswith("answers")
 
 
 class Variant(NamedTuple):
@@ -93,20 +115,21 @@ def variants(count: int) -> list[Variant]:
     shapes = {2: ((2, 2), (4, 1)), 4: ((2, 2),)}[count]
     shared = [Variant(case, *shape) for case in CASES for shape in shapes]
     all_of_them = [*shared, *(Variant(case, *shapes[-1], "shard") for case in DIVIDED)]
-    return [variant for variant in all_of_them if count == 2 or variant.case != "answers"]  # a pair stays together
+    # With four, each has one row at a time, which would tear pairs of answers apart.
+    return [variant for variant in all_of_them if count == 2 or not reads_answers(variant.case)]
 
 
-def config_of(variant: Variant, folder: Path) -> RunConfig:
+def config_of(variant: Variant) -> RunConfig:
     """Four sequences per step, with held-out sequences, audits and a balance loss where the economy has them."""
     case, micro_batch, grad_accum, weights = variant
     kind, economy = CASES[case]
     usual = {
         "economy": economy,
         "router": ROUTERS.get(case, SWITCH),
-        "phase": {"schedule": {"normal": {"steps": STEPS}}},
+        "phase": {"schedule": ANSWERS if reads_answers(case) else PLAIN},
         "parallel": {"weights": weights},
         "train": {"micro_batch": micro_batch, "grad_accum": grad_accum, "eval_sequences": 5},
-        "data": answer_settings(folder) if case == "answers" else {},
+        "data": DRAWN if reads_answers(case) else {},
     }
     own = MORE.get(case, {})
     return small_run(kind, **{**own, **{group: usual[group] | own.get(group, {}) for group in usual}})
@@ -125,12 +148,37 @@ def _padded(micro: MicroBatch, part: slice) -> MicroBatch:
     return MicroBatch(Batch(micro.batch.inputs, micro.batch.targets.masked_fill(hidden, IGNORED)), micro.terms)
 
 
+def drawn_answers(config: RunConfig) -> dict[str, AnswerText]:
+    """Dialogues and pairs of drawn tokens, rows of 6 to 15 of which the last third is learned."""
+    train = config.train
+    return {
+        profile: AnswerText.of(
+            profile,
+            AnswerData(_drawn_rows(22, per_item, 2), _drawn_rows(7, per_item, 3), {}),
+            train.ctx_len,
+            train.micro_batch * train.grad_accum,
+            seed=0,
+        )
+        for profile, per_item in (("sft", 1), ("preferences", 2))
+    }
+
+
+def _drawn_rows(items: int, per_item: int, seed: int) -> PackedRows:
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(6, 16, items * per_item)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = generator.integers(1, 256, starts[-1]).astype(np.uint16)
+    tokens[starts[:-1]] = 0
+    learned = np.concatenate([np.arange(length) >= length * 2 // 3 for length in lengths])
+    return PackedRows(tokens, learned, starts, per_item)
+
+
 def trainer_of(variant: Variant, ranks: Ranks, folder: Path) -> Trainer:
-    """A fresh trainer on a fixed text; `folder` is this rank's own."""
-    config = config_of(variant, folder)
+    """A fresh trainer on a fixed text."""
+    config = config_of(variant)
     loader = BatchLoader(drawn_tokens(2000, 0), config.train.ctx_len, 4, seed=0)
     held_out = cut_windows(drawn_tokens(150, 1), config.train.ctx_len, ONE_BYTE)
-    answers = answer_texts(config) if variant.case == "answers" else {}
+    answers = drawn_answers(config) if reads_answers(variant.case) else {}
     kind = PaddedTrainer if variant.case == "padded" else Trainer
     return kind(
         config,

@@ -19,10 +19,8 @@ from tests.distributed.cases import HALF, RESUMED, STEPS, outcome, trainer_of, v
 def main(folder: Path, others: dict[str, Path]) -> None:
     """Train and save."""
     with connected("cpu") as ranks:
-        own = folder / f"rank{ranks.index}"
-        own.mkdir()
         for variant in variants(ranks.count):
-            _leave(trainer_of(variant, ranks, own), folder / f"{variant}.rank{ranks.index}.safetensors")
+            _leave(trainer_of(variant, ranks, folder), folder / f"{variant}.rank{ranks.index}.safetensors")
         _save_half(ranks, folder)
         for weights in ("replicate", "shard"):
             for name, checkpoints in others.items():
