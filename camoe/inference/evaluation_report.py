@@ -29,11 +29,11 @@ def benchmark_table(figures: Sequence[BenchmarkFigure]) -> Table:
     return table
 
 
-def domain_table(scores: Sequence[DomainScore]) -> Table:
+def domain_table(scores: Sequence[DomainScore], title: str = "domain") -> Table:
     """The largest domains, and one row for all others."""
-    table = Table("domain")
-    for title in ("bits per byte", "bytes", "documents"):
-        table.add_column(title, justify="right")
+    table = Table(title)
+    for figure in ("bits per byte", "bytes", "documents"):
+        table.add_column(figure, justify="right")
     shown, others = scores[:SHOWN_DOMAINS], scores[SHOWN_DOMAINS:]
     if others:
         sums = (sum(getattr(score, name) for score in others) for name in ("documents", "tokens", "bytes", "nats"))

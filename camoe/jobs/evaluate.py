@@ -13,12 +13,15 @@ from camoe.config.command_record import CommandRecord, setting_name
 from camoe.config.evaluation import EvaluationConfig
 from camoe.data.document_domains import held_out_domains
 from camoe.data.evaluation_windows import evaluation_windows
+from camoe.data.python_parts import PARTS, held_out_parts
 from camoe.inference.benchmark import require_lm_eval, run_benchmarks
 from camoe.inference.benchmark_figures import BenchmarkFigure
 from camoe.inference.continuation_scores import ContinuationScorer
+from camoe.inference.domain_scores import DomainScore
 from camoe.inference.evaluation import Evaluation, evaluate
 from camoe.inference.evaluation_report import BenchmarkProgress, benchmark_table, domain_table
 from camoe.inference.evaluation_results import EvaluationResults
+from camoe.inference.part_scores import part_scores
 from camoe.jobs.trained_run import TrainedRun, open_trained_run
 from camoe.model.language_model import LanguageModel
 from camoe.tracking.array_file import save_arrays
@@ -41,7 +44,8 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     own = scoring(config, command, trained.config)
     domains = held_out_domains(trained.config.data, own.domain_field)
     figures = benchmarks(trained, own)
-    results = EvaluationResults.of(score(trained, own, trained.model), domains, figures)
+    evaluation = score(trained, own, trained.model)
+    results = EvaluationResults.of(evaluation, domains, parts(trained, evaluation), figures)
     files = _save(trained, own, results)
     _show(trained, own, results)
     if trained.source.is_dir():
@@ -61,6 +65,13 @@ def score(trained: TrainedRun, config: EvaluationConfig, model: LanguageModel) -
     train = trained.config.train
     windows = evaluation_windows(trained.corpus, train.ctx_len, config)
     return evaluate(model, windows, train.micro_batch, routing_statistics_of(model))
+
+
+def parts(trained: TrainedRun, evaluation: Evaluation) -> list[DomainScore]:
+    """Code, comments and docstrings of the standard library; nothing for any other text."""
+    if trained.config.data.source != "python_stdlib":
+        return []
+    return part_scores(evaluation, held_out_parts(trained.corpus), PARTS)
 
 
 def benchmarks(trained: TrainedRun, config: EvaluationConfig) -> list[BenchmarkFigure]:
@@ -100,6 +111,8 @@ def _show(trained: TrainedRun, config: EvaluationConfig, results: EvaluationResu
     )
     if len(results.domains) > 1:
         Console().print(domain_table(results.domains))
+    if results.parts:
+        Console().print(domain_table(results.parts, "part"))
     if results.benchmarks:
         Console().print(benchmark_table(results.benchmarks))
 

@@ -15,9 +15,11 @@ from camoe.config.tokenizer import TokenizerConfig
 from camoe.data.document_domains import held_out_domains
 from camoe.data.evaluation_windows import evaluation_windows
 from camoe.data.preparation import prepare
+from camoe.data.python_parts import PARTS, held_out_parts
 from camoe.inference.document_scores import DocumentScores
 from camoe.inference.domain_scores import domain_scores
 from camoe.inference.evaluation import evaluate
+from camoe.inference.part_scores import part_scores
 from camoe.tracking.routing_statistics import routing_statistics_of
 from tests.inference.test_continuation_scores import the_model
 
@@ -78,3 +80,17 @@ def test_scores_of_few_documents_keep_their_own_names() -> None:
     first, empty = domain_scores(scores, ["w", "x", "y", "z"])
     assert (first.domain, first.documents, empty.domain) == ("x", 1, "z")
     assert math.isnan(empty.bits_per_byte)
+
+
+def test_parts_of_modules_add_up_to_the_whole(tmp_path: Path) -> None:
+    data = DataConfig(cache_dir=str(tmp_path), max_train_bytes=30_000, max_valid_bytes=12_000)
+    corpus = prepare(data, TokenizerConfig(kind="byte", vocab_size=256))
+    model = the_model()
+    result = evaluate(model, evaluation_windows(corpus, 64), 8, routing_statistics_of(model))
+    scores = part_scores(result, held_out_parts(corpus), PARTS)
+    assert [score.domain for score in scores] == [*PARTS, "end of document"]
+    assert scores[-1].bytes == 0
+    assert scores[-1].tokens == corpus.valid.statistics["documents"]
+    for name, whole in (("bytes", result.text_bytes), ("tokens", result.targets)):
+        assert sum(getattr(score, name) for score in scores) == whole
+    assert sum(score.nats for score in scores) == pytest.approx(result.nats, rel=1e-6)
