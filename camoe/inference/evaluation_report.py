@@ -39,7 +39,8 @@ def domain_table(scores: Sequence[DomainScore], title: str = "domain") -> Table:
         sums = (sum(getattr(score, name) for score in others) for name in ("documents", "tokens", "bytes", "nats"))
         shown = [*shown, DomainScore(f"{len(others)} others", *sums)]
     for score in shown:
-        table.add_row(score.domain, f"{score.bits_per_byte:.4f}", f"{score.bytes:,}", f"{score.documents:,}")
+        bits = f"{score.bits_per_byte:.4f}" if score.bytes else ""
+        table.add_row(score.domain, bits, f"{score.bytes:,}", f"{score.documents:,}")
     return table
 
 

@@ -34,6 +34,19 @@ def test_initial_weights_are_found_elsewhere(tmp_path: Path, monkeypatch: pytest
     assert signature(saved) == signature(config)
 
 
+def test_named_sources_and_a_tokenizer_are_found_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sources = {"a": {"dataset": "owner/name"}, "b": {"dataset": "./hub"}, "c": {"path": "c.txt"}}
+    data = {"source": "mixture", "sources": sources}
+    config = small_run(data=data, tokenizer={"kind": "bpe", "vocab_size": 300, "path": "t.json"})
+    saved = with_absolute_paths(config)
+    found = [(source.dataset, source.path) for source in saved.data.sources.values()]
+    assert found == [("owner/name", None), (f"{tmp_path}/hub", None), (None, f"{tmp_path}/c.txt")]
+    assert saved.tokenizer.path == f"{tmp_path}/t.json"
+    assert signature(saved) == signature(config)
+    assert with_absolute_paths(saved) == saved
+
+
 def test_what_is_no_path_stays_as_it_is() -> None:
     config = with_absolute_paths(small_run(tracking={"uri": "http://host:5000"}))
     assert (config.data.path, config.tracking.uri) == (None, "http://host:5000")

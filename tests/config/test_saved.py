@@ -19,6 +19,12 @@ def test_comes_back_as_it_was(kind: str) -> None:
     assert saved_run(asdict(small_run(kind)), "config.yaml") == small_run(kind)
 
 
+def test_named_sources_come_back_as_they_were() -> None:
+    sources = {"a": {"dataset": "x/y", "weight": 0.7}, "b": {"path": "b.jsonl", "weight": 0.3}}
+    config = small_run(data={"source": "mixture", "sources": sources, "sft_sources": {"c": {"path": "/c.jsonl"}}})
+    assert saved_run(asdict(config), "config.yaml") == config
+
+
 def test_a_setting_that_an_older_version_lacked_takes_its_default() -> None:
     older = {**GOOD, "job": {"name": "train"}}
     assert saved_run(older, "config.yaml") == small_run()

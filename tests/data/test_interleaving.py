@@ -6,7 +6,7 @@ from camoe.data.interleaving import SLACK_ITEMS, interleave
 WEIGHTS = {"a": 7.0, "b": 3.0}
 
 
-def drawn(seed: int, count: int = 4000) -> list[tuple[str, str]]:
+def drawn(seed: int, count: int = 1500) -> list[tuple[str, str]]:
     """Items of a are ten times as long as those of b."""
     return list(interleave({"a": iter(["x" * 100] * count), "b": iter(["y" * 10] * count)}, WEIGHTS, len, seed))
 
