@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -15,19 +17,38 @@ from analysis.run_files import read_ledger
 from analysis.run_report import write_run_report
 from analysis.statement_tables import statement_page
 from camoe.config import ConfigError
+from camoe.config.refusal import EXIT_CODE
 from camoe.tracking.run_folder import RunFolder
 from camoe.tracking.shown_path import shown_path
+
+CLOSED_PIPE = 141  # what a shell reports after SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; 2 and one line on stderr for a user's mistake."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         options.command(options)
+        sys.stdout.flush()
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return EXIT_CODE
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's own last flush complains
+        return CLOSED_PIPE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return EXIT_CODE
     return 0
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses a wrong command line as everything else is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def statement(options: argparse.Namespace) -> None:
@@ -46,7 +67,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    parser = OneLineParser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     books = commands.add_parser("statement", help=statement.__doc__, description=statement.__doc__)
     books.set_defaults(command=statement)

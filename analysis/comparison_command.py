@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -86,7 +87,7 @@ def _loose(options: argparse.Namespace) -> tuple[str, Callable[[int], pd.DataFra
 
     if options.experiment:
         return options.experiment, load
-    first, *others = [folder.resolve().name for folder in options.folders]
+    first, *others = [Path(os.path.abspath(folder)).name for folder in options.folders]
     return (f"{first}-and-{len(others)}-more" if others else first), load
 
 

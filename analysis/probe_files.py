@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from camoe.config import ConfigError
+from camoe.config.refusal import refused_as
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,16 @@ def read_probe(folder: str | Path) -> Probe:
     files = sorted(place.glob("step_*.npz"))
     if not files:
         raise ConfigError(f"{place}: no readings; tracking.probe_tokens is 0, or nothing has been evaluated yet")
-    readings = [_arrays(file) for file in files]
-    return Probe(
-        text=pd.DataFrame(_arrays(place / "tokens.npz")),
-        steps=np.array([int(file.stem.removeprefix("step_")) for file in files]),
-        winners=np.stack([reading["winners"] for reading in readings]),
-        nats=np.stack([reading["nats"] for reading in readings]),
-    )
+    with refused_as(f"{place}: not the readings of a probe"):
+        readings = [_arrays(file) for file in files]
+        return Probe(
+            text=pd.DataFrame(_arrays(place / "tokens.npz")),
+            steps=np.array([int(file.stem.removeprefix("step_")) for file in files]),
+            winners=np.stack([reading["winners"] for reading in readings]),
+            nats=np.stack([reading["nats"] for reading in readings]),
+        )
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    with np.load(file) as stored:
+    with np.load(file, allow_pickle=False) as stored:
         return dict(stored)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from camoe.config import ConfigError
+from camoe.config.refusal import refused_as
 from camoe.tracking.metrics_log import read_metrics
 from camoe.tracking.run_folder import RunFolder
 
@@ -32,10 +33,11 @@ class LedgerFile:
 def read_ledger(path: Path) -> LedgerFile:
     """The ledger of a run folder, finished or not; ConfigError when it holds none."""
     folder = RunFolder.open(path)
-    records = read_metrics(folder.ledger_file) if folder.ledger_file.is_file() else []
-    if not records:
-        raise ConfigError(f"{folder.ledger_file}: empty; {NOTHING_BOOKED}")
-    balances, entries = pd.DataFrame(_balances(records)), pd.DataFrame(_entries(records), columns=list(_ENTRY))
+    with refused_as(f"{folder.ledger_file}: holds lines that are no window of a ledger"):
+        records = read_metrics(folder.ledger_file) if folder.ledger_file.is_file() else []
+        if not records:
+            raise ConfigError(f"{folder.ledger_file}: empty; {NOTHING_BOOKED}")
+        balances, entries = pd.DataFrame(_balances(records)), pd.DataFrame(_entries(records), columns=list(_ENTRY))
     return LedgerFile(folder.path.name, balances, entries)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -86,9 +87,10 @@ class ArmsSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Plan, check, launch. Raises ConfigError before anything is made."""
         from camoe.sweeping.run_sweep import run_sweep
-        from camoe.sweeping.sweep import plan_sweep
+        from camoe.sweeping.sweep import plan_sweep, refuse_ranks
 
         assert self.config is not None
+        refuse_ranks(os.environ)
         sweep = plan_sweep(self.config, self.loader, self.arms, self.params, arguments)
         if isinstance(self.launcher, ArmLauncher):
             return run_sweep(sweep, self.launcher.launch_arms(), inspect.unwrap(self.task))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from camoe.config.command_record import overrides_of, own_choices, setting_name
 from camoe.config.group_choice import check_choices
+from camoe.config.named_paths import check_named_paths
 from camoe.config.post_mortem import COMPOSITION_ERRORS, explain
 from camoe.config.refusal import ConfigError
 from camoe.config.resolve import resolve
@@ -85,4 +86,5 @@ def _resolved(composition: DictConfig, arm: Sequence[str], command_line: Sequenc
     with open_dict(composition):
         del composition["hydra"]
     config = resolve(composition)
+    check_named_paths(config)
     return ComposedArm(tuple(arm), config, choices, tuple(without_effect(config, [setting_name(text) for text in arm])))

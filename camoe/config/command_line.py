@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from camoe.config.command_record import CommandRecord, current_command, overrides_of, setting_name
 from camoe.config.group_choice import check_choices
+from camoe.config.named_paths import check_named_paths
 from camoe.config.refusal import EXIT_CODE, ConfigError
 from camoe.config.resolve import resolve
 from camoe.config.run import RunConfig
@@ -65,6 +66,7 @@ def typed(task: Callable[[RunConfig, CommandRecord], Any]) -> Callable[[DictConf
         try:
             check_choices(hydra.runtime.choices, overrides)
             config = resolve(cfg)
+            check_named_paths(config)
             chosen = [setting_name(override) for override in overrides]
             warnings = tuple(without_effect(config, chosen))
             for line in warnings:
@@ -93,7 +95,15 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
         raise ConfigError(f"command line: {message}; {hint}")
 
     parser.error = fail  # type: ignore[method-assign]
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    group, _, option = str(arguments.config_name or "").rpartition("/")
+    if group:
+        raise ConfigError(
+            f"--config-name: '{arguments.config_name}' is no configuration of a run; write {group}={option}"
+            if not group.startswith(".")
+            else f"--config-name: '{arguments.config_name}' is a path; give its folder as --config-dir"
+        )
+    return arguments
 
 
 def raised_while_composing(error: BaseException) -> bool:

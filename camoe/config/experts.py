@@ -17,6 +17,8 @@ NAMES = dict(
 )
 OF_RWKV_LAYERS, OF_ATTENTION_LAYERS = "gated_channel_mix", "gelu_ffn"
 
+MOST = 4096  # experts of one kind in a layer
+
 
 @dataclass(kw_only=True)
 class ExpertsConfig:
@@ -27,18 +29,26 @@ class ExpertsConfig:
         help="by_mixer: gelu_ffn experts in attention layers only, gated_channel_mix in RWKV layers only",
         options=("pooled", "by_mixer"),
     )
-    rwkv_ffn: int = setting(3, help="RWKV channel-mix experts (cheap)", low=0)
-    swiglu: int = setting(0, help="SwiGLU experts, which share the width hidden_ratio * n_embd", low=0)
-    gelu_ffn: int = setting(0, help="feed-forward experts with GELU", low=0)
-    gated_channel_mix: int = setting(0, help="channel-mix experts with a receptance gate, no token shift", low=0)
-    zero: int = setting(0, help="experts that give nothing and leave their weight to the other winners", low=0)
-    copy: int = setting(0, help="experts that give back their input", low=0)
-    constant: int = setting(0, help="experts that blend their input with a learned vector", low=0)
-    transformer_prefix: int = setting(1, help="Transformer experts that attend to the bridged prefix (dear)", low=0)
+    rwkv_ffn: int = setting(3, help="RWKV channel-mix experts (cheap)", low=0, high=MOST)
+    swiglu: int = setting(0, help="SwiGLU experts, which share the width hidden_ratio * n_embd", low=0, high=MOST)
+    gelu_ffn: int = setting(0, help="feed-forward experts with GELU", low=0, high=MOST)
+    gated_channel_mix: int = setting(
+        0, help="channel-mix experts with a receptance gate, no token shift", low=0, high=MOST
+    )
+    zero: int = setting(
+        0, help="experts that give nothing and leave their weight to the other winners", low=0, high=MOST
+    )
+    copy: int = setting(0, help="experts that give back their input", low=0, high=MOST)
+    constant: int = setting(0, help="experts that blend their input with a learned vector", low=0, high=MOST)
+    transformer_prefix: int = setting(
+        1, help="Transformer experts that attend to the bridged prefix (dear)", low=0, high=MOST
+    )
     hidden_ratio: int = setting(4, help="hidden width of a feed-forward expert, in multiples of n_embd", low=1)
     hidden: int | None = setting(None, help="exact hidden width of every feed-forward expert, over hidden_ratio", low=1)
     token_shift: bool = setting(True, help="RWKV experts mix in the previous token (false: the published variant)")
-    shared: int = setting(0, help="experts that serve every token with weight 1, beside the routed ones", low=0)
+    shared: int = setting(
+        0, help="experts that serve every token with weight 1, beside the routed ones", low=0, high=MOST
+    )
     shared_kind: str = setting("rwkv_ffn", help="kind of the shared experts", options=WITH_HIDDEN)
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ READ_A_RUN = (
     "checkpoint",
     "replay_batch",
 )  # and cannot do without one
+ABOUT_MANY_RUNS = ("status", "sync_tracking")
 TAKE_A_RUN = (*READ_A_RUN, "sync_tracking")
 
 
@@ -34,14 +35,16 @@ class JobConfig:
     weights: str = setting(
         "raw", help="weights to read from a run folder: as trained, or their average", options=("raw", "averaged")
     )
-    prompt: str = setting("def ", help="text that the sampled continuation starts from")
+    prompt: str = setting("def ", help="text that the sampled continuation starts from", may_be_empty=True)
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)
     top_p: float = setting(0.9, help="nucleus sampling mass", above=0, high=1)
     top_k: int = setting(0, help="sample among this many likeliest tokens; 0: all", low=0)
     repetition_penalty: float = setting(1.0, help="divides the logits of tokens so far; 1: none", low=1)
     repetition_window: int = setting(0, help="last tokens that the penalty sees; 0: all so far", low=0)
-    stop: str = setting("", help="text after which a continuation ends; empty: only at the end of text")
+    stop: str = setting(
+        "", help="text after which a continuation ends; empty: only at the end of text", may_be_empty=True
+    )
     prompts_file: str | None = setting(
         None, help="file of prompts to continue as one batch: .jsonl with a `prompt` each, or text, one a line"
     )

@@ -38,4 +38,4 @@ class KernelConfig:
         affects_results=False,
     )
     device: str = setting("auto", help="auto, cpu or cuda", options=("auto", "cpu", "cuda"))
-    threads: int = setting(0, help="torch threads; 0 leaves torch's own choice", low=0)
+    threads: int = setting(0, help="torch threads; 0 leaves torch's own choice", low=0, high=4096)

@@ -16,7 +16,7 @@ class ModelConfig:
     """Widths, depth and optional parts of the language model."""
 
     n_embd: int = setting(128, help="channels C of the residual stream", low=1)
-    n_layer: int = setting(4, help="blocks L", low=1)
+    n_layer: int = setting(4, help="blocks L", low=1, high=4096)
     head_size: int = setting(32, help="channels N of one WKV-7 head: 16, 32, 64 or 128", low=1)
     tie_embeddings: bool = setting(True, help="head shares the embedding matrix")
     prefix_len: int = setting(8, help="rows P of the prefix a Transformer expert attends to", low=1)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.defaults_list import Overrides
@@ -18,15 +20,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import YAMLError
 
 from camoe.config.data import MIXTURES
 from camoe.config.group_choice import check_group_override, check_mechanism, visible
 from camoe.config.option_catalog import CONF
-from camoe.config.refusal import ConfigError, nearest
+from camoe.config.refusal import ConfigError, nearest, no_such_setting
 from camoe.config.unknown_setting import unknown_setting
-from camoe.config.wrong_type import annotation_of, wrong_type
+from camoe.config.wrong_type import NOUNS, annotation_of, shown, wrong_type
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, AssertionError)
 ADDED_WHOLE = {
@@ -167,7 +169,24 @@ def _misfit(override: Override, cfg: DictConfig, error: Exception) -> ConfigErro
         return ConfigError(f"~{key}: cannot be deleted; give it a value instead")
     if override.is_add() and not isinstance(value, (dict, list)):
         return ConfigError(f"{key}: is there already; write {(override.input_line or '').lstrip('+')}")
-    if annotation is None or isinstance(value, dict):
+    if value is None and annotation is None:
+        return ConfigError(f"{key}: null is not a group of settings")
+    if annotation is None or (isinstance(value, dict) and annotation not in NOUNS):
         cause = error.__cause__ or error
+        if (inner := _misfit_inside(cause, override.value())) is not None:
+            return inner
         return ConfigError(f"{getattr(cause, 'full_key', None) or key}: {str(cause).splitlines()[0]}")
     return wrong_type(key, value, annotation)
+
+
+def _misfit_inside(cause: BaseException, given: Any) -> ConfigError | None:
+    """The refusal of what a group given whole has in it; None where the cause does not say."""
+    path, schema = getattr(cause, "full_key", None), getattr(cause, "object_type", None)
+    if isinstance(cause, ConfigKeyError) and is_dataclass(schema):
+        return no_such_setting(str(path), [field.name for field in fields(schema)])
+    value = getattr(cause, "value", None)
+    if isinstance(cause, ValidationError) and isinstance(given, dict) and path and "subclass" in str(cause):
+        return ConfigError(
+            f"{path}: {shown(given.get(str(path).rpartition('.')[2], value))} is not a group of settings"
+        )
+    return None

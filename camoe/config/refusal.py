@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 EXIT_CODE = 2
+LONGEST_REASON = 200
 
 
 class ConfigError(ValueError):
@@ -39,3 +42,24 @@ def no_such_setting(path: str, known: Iterable[str]) -> ConfigError:
 def out_of_range(path: str, value: object, allowed: str) -> ConfigError:
     """The refusal "model.n_layer: 0 is not allowed; must be at least 1"."""
     return ConfigError(f"{path}: {value!r} is not allowed; must be {allowed}")
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuses a name that could not be a folder's: one with slashes would lead elsewhere."""
+    if not re.fullmatch(r"(?!\.+$)[\w.-]+", name):
+        raise ConfigError(f"{what}: '{name}' is not allowed; must be letters, digits, '.', '_' or '-', not '.' alone")
+
+
+@contextmanager
+def refused_as(where: str) -> Iterator[None]:
+    """Whatever a reader raises inside over a file that is not what it should be, as a refusal that begins with `where`.
+
+    A damaged file can make a library raise anything.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:LONGEST_REASON]
+        raise ConfigError(f"{where} ({type(error).__name__}{': ' if said else ''}{said})") from error

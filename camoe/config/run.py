@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +19,7 @@ from camoe.config.model import ModelConfig
 from camoe.config.optimizer import OptimizerConfig
 from camoe.config.parallel import SHARD, ParallelConfig
 from camoe.config.phase import PhaseScheduleConfig
-from camoe.config.refusal import ConfigError
+from camoe.config.refusal import ConfigError, check_name
 from camoe.config.router import BIDDING_ROUTERS, RouterConfig
 from camoe.config.setting import setting
 from camoe.config.tokenizer import TokenizerConfig
@@ -87,8 +86,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for what, name in (("name", self.name), ("sweep", self.sweep)):
-            if name is not None and not re.fullmatch(r"[\w.-]+", name):
-                raise ConfigError(f"{what}: '{name}' is not allowed; must be letters, digits, '.', '_' or '-'")
+            if name is not None:
+                check_name(what, name)
         if self.job.name == "status" and self.sweep is None:
             raise ConfigError("sweep: null with job.name status, which shows how a sweep stands; give sweep=NAME")
         self._check_trained_tokenizer()

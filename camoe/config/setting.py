@@ -14,12 +14,13 @@ def setting(
     high: float | None = None,
     above: float | None = None,
     options: tuple[str, ...] | None = None,
+    may_be_empty: bool = False,
     affects_results: bool = True,
 ) -> Any:
     """A dataclass field that knows its meaning and its limits.
 
-    `low`/`high` are inclusive, `above` is exclusive, `options` lists the allowed strings. `affects_results=False`
-    keeps the value (or the whole group it holds) out of the run's signature.
+    `low`/`high` are inclusive, `above` is exclusive, `options` lists the allowed strings. Text must not be empty unless
+    it `may_be_empty`. `affects_results=False` keeps the value (or the whole group it holds) out of the run's signature.
     """
     metadata = {
         "help": help,
@@ -27,6 +28,7 @@ def setting(
         "high": high,
         "above": above,
         "options": options,
+        "may_be_empty": may_be_empty,
         "affects_results": affects_results,
     }
     return field(default=default, metadata=metadata)

@@ -10,7 +10,14 @@ from omegaconf import OmegaConf
 
 from camoe.config.refusal import ConfigError
 
-NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text", list[int]: "a list of integers"}
+NOUNS = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list[int]: "a list of integers",
+    list[str]: "a list of texts",
+}
 
 
 def wrong_type(path: str, value: object, annotation: Any) -> ConfigError:

@@ -144,7 +144,7 @@ def _save(cache: Path, packed: dict[Split, PackedRows], statistics: dict[str, An
 
 
 def _load(cache: Path) -> AnswerData:
-    with np.load(cache) as stored:
+    with np.load(cache, allow_pickle=False) as stored:
         statistics = json.loads(str(stored["statistics"]))
         per_item = statistics.pop("rows_per_item")
         train, valid = (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from camoe.config import ConfigError
-from camoe.config.refusal import nearest
+from camoe.config.named_paths import missing_path
 from camoe.data.record_file import JSON_SUFFIXES, RECORD_SUFFIXES, json_records, record_documents
 from camoe.data.source import Split, file_identity, split_of
 from camoe.data.text_file import TEXT_SUFFIXES, text_documents
@@ -67,10 +67,7 @@ class LocalFiles:
 def find_files(path: Path, setting: str = "data.path", suffixes: tuple[str, ...] = SUFFIXES) -> dict[Split, Path]:
     """The file of each part: a folder's train.* and valid.*, or one file for both; `setting` names it in refusals."""
     if not path.exists():
-        siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = nearest(path.name, siblings)
-        hint = f"; did you mean {path.parent / near}?" if near else ""
-        raise ConfigError(f"{setting}: {path} does not exist{hint}")
+        raise missing_path(setting, path)
     found = {split: _part(path, split, setting, suffixes) if path.is_dir() else path for split in ("train", "valid")}
     for file in found.values():
         if not file.name.endswith(suffixes):

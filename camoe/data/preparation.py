@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,8 +53,7 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[st
         found = open_corpus(folder)
         if found is not None:
             return found
-        make_writable(folder.parent)
-        with FileLock(f"{folder}.lock"):
+        with _locked(folder):
             found = open_corpus(folder)  # another process may have made it while this one waited
             if found is None:
                 with _appearing_whole(folder) as unfinished:
@@ -83,9 +82,34 @@ def _cache_folder(source: Source, data: DataConfig, tokenizer: TokenizerConfig) 
 
 
 @contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The lock on a corpus to be made; text that is refused leaves no part of it, and no cache where there was none."""
+    cache, lock = folder.parent, Path(f"{folder}.lock")
+    new = [place for place in (cache, *cache.parents) if not place.exists()]
+    make_writable(cache)
+    try:
+        with FileLock(lock):
+            try:
+                yield
+            except ConfigError:
+                shutil.rmtree(_unfinished(folder), ignore_errors=True)
+                lock.unlink(missing_ok=True)  # while it is held: whoever waits sees that it is gone, and makes another
+                raise
+    except ConfigError:
+        for place in new:
+            with suppress(OSError):
+                place.rmdir()
+        raise
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.partial")
+
+
+@contextmanager
 def _appearing_whole(folder: Path) -> Iterator[Path]:
     """A folder of another name that takes its own name when the work succeeds, and waits for more when it does not."""
-    unfinished = folder.with_name(f"{folder.name}.partial")
+    unfinished = _unfinished(folder)
     unfinished.mkdir(exist_ok=True)
     yield unfinished
     remove_parts(unfinished)

@@ -54,6 +54,8 @@ def _parse(where: str, line: bytes, setting: str) -> dict[str, Any]:
         raise ConfigError(f"{setting}: {where} is not UTF-8 (byte 0x{line[error.start]:02x})") from None
     except json.JSONDecodeError as error:
         raise ConfigError(f"{setting}: {where} is not JSON ({error.msg} at column {error.colno})") from None
+    except (RecursionError, ValueError) as error:  # a thousand brackets in brackets, a number of 4,300 digits
+        raise ConfigError(f"{setting}: {where} is no JSON that can be read ({str(error).partition(';')[0]})") from None
     if not isinstance(record, dict):
         raise ConfigError(f"{setting}: {where} is a {type(record).__name__}; must be a JSON object")
     return record

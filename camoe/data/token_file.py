@@ -57,7 +57,7 @@ class TokenFile:
 
     @cached_property
     def _documents(self) -> dict[str, npt.NDArray[np.int64]]:
-        with np.load(documents_path(self.path)) as stored:
+        with np.load(documents_path(self.path), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
 
 

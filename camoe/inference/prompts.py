@@ -28,7 +28,7 @@ def read_prompts(path: Path, what: str) -> list[str]:
 def _prompt(line: str, where: str) -> str:
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise ConfigError(f"{where}: no JSON ({error})") from error
     if not isinstance(entry, dict) or not isinstance(entry.get("prompt"), str):
         raise ConfigError(f'{where}: needs {{"prompt": "..."}}')

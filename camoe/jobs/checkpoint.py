@@ -11,6 +11,7 @@ from camoe.config import ConfigError, RunConfig
 from camoe.config.checkpoint_job import MAKE_A_FOLDER, NEED_ANOTHER
 from camoe.config.command_record import CommandRecord
 from camoe.config.job import JobConfig
+from camoe.config.refusal import refused_as
 from camoe.jobs.checkpoint_tables import comparison_tables, inspection_tables
 from camoe.jobs.derived_run import derive_run, place_of_derived
 from camoe.jobs.foreign_settings import refuse_foreign
@@ -31,7 +32,8 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     refuse_foreign(command.overrides, ("job",), f"job.run: {job.run} is read with")
     action = job.checkpoint.action
     place = place_of_derived(job.output, action) if action in MAKE_A_FOLDER else None
-    opened = [OpenedCheckpoint.named(path) for path in (job.run, *job.checkpoint.others)]
+    others = (OpenedCheckpoint.named(path, "job.checkpoint.others") for path in job.checkpoint.others)
+    opened = [OpenedCheckpoint.named(job.run), *others]
     if action in NEED_ANOTHER and len(opened) == 1:
         raise ConfigError(f"job.checkpoint.others: empty, but {action} needs another checkpoint; give one as [FOLDER]")
     if place is not None:
@@ -43,7 +45,8 @@ def run(config: RunConfig, command: CommandRecord) -> None:
 
 
 def _inspect(job: JobConfig, opened: OpenedCheckpoint) -> None:
-    report = checkpoint_report(opened.snapshot, opened.weights(job.weights), opened.architecture())
+    with refused_as(f"{opened}: not a checkpoint of this version"):
+        report = checkpoint_report(opened.snapshot, opened.weights(job.weights), opened.architecture())
     report["checkpoint"] = str(opened)
     _show(opened, inspection_tables(report), opened.run.path / "checkpoint.json", report)
 

@@ -16,9 +16,11 @@ from camoe.config.evaluation import EvaluationConfig
 from camoe.config.export import ExportFormat
 from camoe.config.job import JobConfig
 from camoe.inference.evaluation import Evaluation
+from camoe.inference.export.container import MAGIC
 from camoe.inference.export.exported_model import load_export, pack_model
 from camoe.inference.export.size_report import ScoredFile, class_sizes, format_table, refuse_too_large, size_table
 from camoe.jobs.evaluate import score, scoring
+from camoe.jobs.output_file import refuse_overwriting
 from camoe.jobs.trained_run import TrainedRun, open_trained_run
 from camoe.tracking.atomic_file import write_bytes, write_json
 from camoe.tracking.shown_path import shown_path
@@ -60,6 +62,7 @@ def _place(job: JobConfig, trained: TrainedRun) -> Path:
     file = Path(job.output) if job.output else trained.result("export.camoe")
     if not file.parent.is_dir() or file.is_dir():
         raise ConfigError(f"job.output: {file} is no file in a folder that exists")
+    refuse_overwriting("job.output", file, MAGIC)
     return file
 
 

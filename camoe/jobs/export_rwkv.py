@@ -9,6 +9,7 @@ from safetensors.torch import save
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.command_record import CommandRecord
+from camoe.jobs.output_file import SAFETENSORS_HEADER, refuse_overwriting
 from camoe.jobs.trained_run import TrainedRun, open_trained_run
 from camoe.model.rwkv_export import largest_difference, official_rwkv_weights
 from camoe.tracking.atomic_file import write_bytes
@@ -39,6 +40,7 @@ def _place(output: str | None, trained: TrainedRun) -> Path:
     file = Path(output) if output else trained.result("rwkv.safetensors")
     if file.suffix != ".safetensors" or not file.parent.is_dir() or file.is_dir():
         raise ConfigError(f"job.output: {file} is no .safetensors file in a folder that exists")
+    refuse_overwriting("job.output", file, b"{", SAFETENSORS_HEADER)
     return file
 
 

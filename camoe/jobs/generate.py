@@ -16,6 +16,7 @@ from camoe.inference.prompts import read_prompts
 from camoe.inference.saved_text import load_text, save_text
 from camoe.inference.token_routes import TokenRoutes
 from camoe.inference.writer import Writer, Written
+from camoe.jobs.output_file import SAFETENSORS_HEADER, refuse_overwriting
 from camoe.jobs.trained_run import TrainedRun, open_trained_run
 from camoe.tracking.routed_text import RoutedText, print_shares, print_text
 
@@ -24,6 +25,8 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     """Print each prompt and its continuation, and keep them in samples/ of the run folder, or beside the file."""
     job = config.job
     prompts = None if job.prompts_file is None else read_prompts(Path(job.prompts_file), "job.prompts_file")
+    if job.save_state is not None:
+        refuse_overwriting("job.save_state", Path(job.save_state), b"{", SAFETENSORS_HEADER)
     trained = open_trained_run(config, command)
     router = trained.config.router
     if not router.causal:

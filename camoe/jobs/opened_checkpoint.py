@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camoe.config import ConfigError, RunConfig
+from camoe.config.refusal import refused_as
 from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings
 from camoe.model.language_model import LanguageModel
@@ -27,25 +28,31 @@ class OpenedCheckpoint:
     checkpoint: Checkpoint
 
     @classmethod
-    def named(cls, path: str) -> OpenedCheckpoint:
-        """The newest of a run folder, or the one in RUN/checkpoints/step_N; ConfigError where there is no whole one."""
+    def named(cls, path: str, setting: str = "job.run") -> OpenedCheckpoint:
+        """The newest of a run folder, or the one in RUN/checkpoints/step_N; ConfigError where there is no whole one.
+
+        `setting` is what named it.
+        """
         place = Path(path).absolute()
         by_step = place.parent.name == "checkpoints"
-        run = RunFolder.open(place.parents[1] if by_step else place)
+        run = RunFolder.open(place.parents[1] if by_step else place, setting)
         store = CheckpointStore(run.checkpoints)
         checkpoint, problems = store.named(place.name) if by_step else store.latest()
         if checkpoint is None:
             why = "; ".join(problems) or "it has no checkpoint yet"
-            raise ConfigError(f"job.run: {path} holds no whole checkpoint: {why}")
+            raise ConfigError(f"{setting}: {path} holds no whole checkpoint: {why}")
         config = saved_run(run.config(), str(run.config_file))
-        if checkpoint.values()["config"] != result_settings(config):
+        with refused_as(f"{setting}: {path} holds a checkpoint that cannot be read"):
+            made_with = checkpoint.values()["config"]
+        if made_with != result_settings(config):
             raise ConfigError(f"{run.config_file}: not the configuration that the run's checkpoint was made with")
         return cls(run, config, checkpoint)
 
     @cached_property
     def snapshot(self) -> Snapshot:
         """All that it holds, on the CPU."""
-        return self.checkpoint.snapshot()
+        with refused_as(f"{self}: not a checkpoint that can be read"):
+            return self.checkpoint.snapshot()
 
     def weights(self, which: str) -> dict[str, Tensor]:
         """The model's tensors, `raw` or with the `averaged` weights in place; ConfigError where there is no average."""

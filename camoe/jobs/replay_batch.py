@@ -31,7 +31,7 @@ def run(config: RunConfig, command: CommandRecord) -> None:
     assert config.job.run is not None
     own = ("job", "kernel", "diagnostics")
     refuse_foreign(command.overrides, own, f"job.run: {config.job.run} is read with")
-    folder = RunFolder.open(config.job.run)
+    folder = RunFolder.open(config.job.run, "job.run")
     evidence = Evidence.newest(folder.path)
     run = _configuration(config, command, folder)
     print(f"{shown_path(evidence.place)}: {evidence.finding}")

@@ -23,7 +23,7 @@ def resumed_run(config: RunConfig, command: CommandRecord, *, lock: bool = True)
     command line stand, for they differ in nothing that could change results.
     """
     assert config.resume is not None
-    folder = RunFolder.open(config.resume)
+    folder = RunFolder.open(config.resume, "resume")
     refuse_weights_only(folder)
     if any(override.lstrip("+").startswith("resume=") for override in command.overrides):
         refuse_foreign(

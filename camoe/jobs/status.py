@@ -14,4 +14,4 @@ def run(config: RunConfig, command: CommandRecord) -> None:  # noqa: ARG001 (eve
     assert config.sweep is not None
     folder = sweep_folder(config.output_dir, config.sweep)
     plan = SweepPlan.load(folder)
-    print_table(sweep_console(), plan.sweep, str(plan.analysis["primary_metric"]), sweep_status(folder, plan))
+    print_table(sweep_console(), plan.sweep, str(plan.analysis.get("primary_metric", "-")), sweep_status(folder, plan))

@@ -48,7 +48,7 @@ def run(config: RunConfig, command: CommandRecord) -> None:
 def _folders(config: RunConfig) -> list[RunFolder]:
     """Oldest first; ConfigError when there is none. What a kill left half made is no run folder."""
     if config.job.run:
-        return [RunFolder.open(config.job.run)]
+        return [RunFolder.open(config.job.run, "job.run")]
     index = RunIndex(config.output_dir)
     if config.sweep:
         plan = SweepPlan.load(sweep_folder(config.output_dir, config.sweep))

@@ -10,6 +10,7 @@ from typing import Any
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.command_record import CommandRecord
+from camoe.config.refusal import refused_as
 from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings
 from camoe.data.answer_data import SETTINGS, AnswerData
@@ -76,9 +77,10 @@ def open_trained_run(config: RunConfig, command: CommandRecord) -> TrainedRun:
     refuse_foreign(command.overrides, OWN_SETTINGS[config.job.name], f"job.run: {config.job.run} is read with")
     source = Path(config.job.run)
     weights = config.job.weights
-    saved = _exported_to(source, weights) if source.is_file() else _left_in(RunFolder.open(source), weights)
+    saved = _exported_to(source, weights) if source.is_file() else _left_in(RunFolder.open(source, "job.run"), weights)
     placement = place(config.kernel, saved.config, one_token=config.job.name == "generate")
-    model = saved.model().to(placement.device)
+    with refused_as(f"job.run: {source} holds weights that do not fit its configuration"):
+        model = saved.model().to(placement.device)
     placement.apply(model, config.kernel)
     return TrainedRun(source.resolve(), saved.config, saved.origin, model, placement)
 
@@ -138,6 +140,12 @@ def newest_model(store: CheckpointStore, weights: str = "raw") -> SavedModel:
                 return SavedModel(checkpoint.step, state, values["config"])
         except FileNotFoundError:  # removed between the look and the reading
             continue
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a damaged file makes its reader raise
+            raise ConfigError(
+                f"job.run: {store.root.parent} has a checkpoint that cannot be read ({type(error).__name__})"
+            ) from error
         if not damaged:
             break
     what = "only damaged checkpoints" if damaged else "no checkpoint yet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +34,13 @@ class ImportSummary:
 def read_rwkv_weights(path: str | Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors or .pth file; nothing in it is executed."""
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: no file; RWKV weights are a .safetensors or .pth file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of other pickles, which are refused
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file of RWKV weights") from None
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
@@ -71,6 +75,10 @@ def load_rwkv_weights(
             raise ConfigError(f"{name} {list(weights[name].shape)}: {_no_place(name)}")
         for target in filled:
             _check_size(name, weights[name], own[target])
+        if filled and not weights[name].isfinite().all():
+            raise ConfigError(f"{name}: the file holds numbers that are not finite")
+    if not any(targets.values()):
+        raise ConfigError("holds no tensor of an RWKV-7, such as emb.weight")
     generator = torch.Generator().manual_seed(seed)
     for name, filled in targets.items():
         for target in filled:

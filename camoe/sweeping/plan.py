@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from camoe.config.refusal import ConfigError, nearest
+from camoe.config.refusal import ConfigError, check_name, nearest
 from camoe.tracking.atomic_file import read_json, write_json
 
 FILE = "sweep.json"
@@ -53,12 +53,22 @@ class SweepPlan:
             raise ConfigError(f"sweep: no sweep '{folder.name}'; {hint}")
         try:
             content = read_json(folder / FILE)
-            arms = tuple(PlannedArm(**{**arm, "overrides": tuple(arm["overrides"])}) for arm in content["arms"])
-            return cls(**{**content, "arms": arms})
-        except (ValueError, TypeError, KeyError) as error:
+            arms = tuple(_planned(arm) for arm in content["arms"])
+            return cls(**{**content, "arms": arms, "analysis": {**content["analysis"]}})
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise ConfigError(f"{folder / FILE}: not the plan of a sweep ({error})") from error
 
 
+def _planned(arm: Mapping[str, Any]) -> PlannedArm:
+    """An arm read back; ValueError, TypeError or KeyError for what is none."""
+    for seed in str(arm["seed"]).split("/"):
+        int(seed)
+    if not isinstance(arm["arm"], str) or not isinstance(arm["signature"], str):
+        raise TypeError("arm and signature must be text")
+    return PlannedArm(**{**arm, "overrides": tuple(map(str, arm["overrides"]))})
+
+
 def sweep_folder(output_dir: str | Path, sweep: str) -> Path:
-    """Where a sweep keeps its plan and the files of its jobs."""
+    """Where a sweep keeps its plan and the files of its jobs; ConfigError for what is a path and no name."""
+    check_name("sweep", sweep)
     return Path(output_dir).resolve() / "sweeps" / sweep

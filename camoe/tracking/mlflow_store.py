@@ -12,8 +12,7 @@ import psutil
 
 from camoe.config import ConfigError
 from camoe.config.absolute_paths import SQLITE, absolute_sqlite
-from camoe.config.refusal import not_an_option
-from camoe.config.tracking import TrackingConfig
+from camoe.config.tracking import TrackingConfig, check_uri
 from camoe.tracking.checkout import checkout
 from camoe.tracking.process_identity import ProcessIdentity
 from camoe.tracking.provenance import without_passwords
@@ -25,7 +24,6 @@ from camoe.tracking.shown_path import shown_path
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")  # those that MLflow opens
 NETWORK_DISKS = ("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.glusterfs")
 MLFLOW_STATUS: dict[State, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 ENVIRONMENT = {
@@ -44,15 +42,8 @@ def tracking_uri(config: TrackingConfig, root: Path | None = None) -> str:
     shared over the network.
     """
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(root or checkout()) / 'mlflow.db'}"
-    scheme, address, _ = uri.partition("://")
-    if uri.startswith("file:") or not (address or uri == "databricks"):
-        raise ConfigError(
-            f"tracking.uri: {uri} is a folder of files, which MLflow no longer writes; "
-            "must be sqlite:///PATH.db or the http address of a server"
-        )
-    if scheme.partition("+")[0] not in SCHEMES:  # postgresql+psycopg2: a driver may be named
-        raise not_an_option("tracking.uri", scheme, SCHEMES, noun="scheme")
-    if scheme.startswith("sqlite"):
+    check_uri(uri)
+    if uri.startswith("sqlite"):
         _refuse_bad_place(uri)
     return absolute_sqlite(uri)
 

@@ -74,14 +74,15 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
-        """An existing folder, not locked; ConfigError says what makes it no run folder."""
+    def open(cls, path: str | Path, setting: str = "") -> RunFolder:
+        """An existing folder, not locked; ConfigError says what makes it none, and which `setting` named it."""
         path = Path(path)
+        where = f"{setting}: {path}" if setting else str(path)
         if not path.is_dir():
-            raise ConfigError(f"{path}: no such run folder")
+            raise ConfigError(f"{where}: no such run folder")
         missing = [name for name in REQUIRED if not (path / name).is_file()]
         if missing:
-            raise ConfigError(f"{path}: not a run folder, it has no {' and no '.join(missing)}")
+            raise ConfigError(f"{where}: not a run folder, it has no {' and no '.join(missing)}")
         return cls(path.resolve())
 
     @property

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from camoe.config import RunConfig
 from camoe.config.export import ExportFormat
+from camoe.config.refusal import refused_as
 from camoe.config.saved import saved_run
 from camoe.data.tokenizer import Tokenizer
 from camoe.data.tokenizer_store import from_json
@@ -80,11 +81,12 @@ def _encoded(kept: Mapping[StoredTensor, Tensor | QuantizedRows], room: str, lay
 
 def read_export(path: Path) -> ModelWithOrigin:
     """Everything in an exported file; ConfigError for any other file."""
-    index, sections = read_container(path)
-    tensors = [StoredTensor(**{**entry, "shape": tuple(entry["shape"])}) for entry in index["tensors"]]
-    config = saved_run(index["config"], str(path))
-    origin = Origin(index["step"], index["weights"], index["text"], from_json(index["tokenizer"]))
-    return ModelWithOrigin(config, origin, {**_decoded(tensors, sections), **index["values"]})
+    with refused_as(f"{path}: not a whole file of job=export"):
+        index, sections = read_container(path)
+        tensors = [StoredTensor(**{**entry, "shape": tuple(entry["shape"])}) for entry in index["tensors"]]
+        config = saved_run(index["config"], str(path))
+        origin = Origin(index["step"], index["weights"], index["text"], from_json(index["tokenizer"]))
+        return ModelWithOrigin(config, origin, {**_decoded(tensors, sections), **index["values"]})
 
 
 def load_export(path: Path) -> LanguageModel:

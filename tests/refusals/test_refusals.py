@@ -1,4 +1,7 @@
-"""Wrong command lines: exit code 2, one line that names the place, nothing imported, nothing on disk."""
+"""Wrong uses: exit code 2, one line that names the place and what is allowed, nothing made or changed on disk.
+
+What is wrong in the settings alone is refused before anything heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from more_wrong_lines import MORE_WRONG
+from wrong_file_lines import ANALYSIS, WRONG_FILES
+from wrong_files import make_wrong_files
+from wrong_runs import TINY, make_wrong_runs
+
+from tests.jobs.command import command
 
 # each: the command line, and the pieces its one line must hold
 WRONG: dict[str, tuple[str, ...]] = {
@@ -106,32 +116,86 @@ WRONG: dict[str, tuple[str, ...]] = {
     "data=ultrachat data.sft_path=a.jsonl": ("data.sft_path: not together with data.sft_sources",),
     "retry=always": ("retry: no option 'always' (allowed: failed, none)",),
 }
-DRIVER = Path(__file__).with_name("command_lines.py")
+DRIVER = Path(__file__).with_name("command_driver.py")
+Row = tuple[str, list[str], str]
+"""A program, its arguments, and the folder to call it in."""
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each command line of WRONG did, in an empty folder."""
-    lines = json.dumps([line.split() for line in WRONG])
+def outcomes(rows: Iterable[Row], *options: str) -> list[dict[str, Any]]:
+    """What each command line did."""
     done = subprocess.run(
-        [sys.executable, str(DRIVER)],
-        input=lines,
+        [sys.executable, str(DRIVER), *options],
+        input=json.dumps([*rows]),
         capture_output=True,
         text=True,
-        cwd=tmp_path_factory.mktemp("empty"),
         env={**os.environ, "PYTHONPATH": str(DRIVER.parents[2])},  # run.py's own folder, where plugins are found
         check=True,
     )
-    return dict(zip(WRONG, json.loads(done.stdout), strict=True))
+    return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("line", WRONG)
-def test_refused_in_one_line(line: str, results: dict[str, Any]) -> None:
-    result = results[line]
+@pytest.fixture(scope="module")
+def of_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of each command line of WRONG, in an empty folder."""
+    return of_lines(WRONG, tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="module")
+def of_more_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of each command line of MORE_WRONG, likewise."""
+    return of_lines(MORE_WRONG, tmp_path_factory.mktemp("empty"))
+
+
+def of_lines(lines: Collection[str], folder: Path) -> dict[str, Any]:
+    """Of run.py with each of them, in one folder."""
+    return dict(zip(lines, outcomes(("run.py", line.split(), str(folder)) for line in lines), strict=True))
+
+
+@pytest.fixture(scope="module")
+def of_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of each command line that reads a wrong file, in a folder full of them."""
+    folder = tmp_path_factory.mktemp("full")
+    make_wrong_files(folder)
+    make_wrong_runs(folder)
+    rows = (
+        ("analysis", line.split()[2:], str(folder))
+        if line.startswith(ANALYSIS)
+        else ("run.py", line.split(), str(folder))
+        for line in WRONG_FILES
+    )
+    return dict(zip(WRONG_FILES, outcomes(rows, "--heavy"), strict=True))
+
+
+ROWS = [
+    *(pytest.param(line, pieces, "of_settings", id=line) for line, pieces in WRONG.items()),
+    *(
+        pytest.param(line, pieces, "of_more_settings", id=line, marks=pytest.mark.slow)
+        for line, pieces in MORE_WRONG.items()
+    ),
+    *(
+        pytest.param(line, pieces, "of_files", id=line.replace(TINY, "TINY"), marks=pytest.mark.slow)
+        for line, pieces in WRONG_FILES.items()
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "pieces", "results"), ROWS)
+def test_refused_in_one_line(line: str, pieces: tuple[str, ...], results: str, request: pytest.FixtureRequest) -> None:
+    result = request.getfixturevalue(results)[line]
     assert result["err"].count("\n") == 1, result["err"]
     assert result["out"] == ""
     assert result["code"] == 2
-    for piece in WRONG[line]:
+    for piece in pieces:
         assert piece in result["err"]
-    assert result["heavy"] == []
-    assert result["files"] == []
+    if results != "of_files":
+        assert result["heavy"] == []
+    assert result["changed"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [*WRONG][:: len(WRONG) // 12])
+def test_refused_by_the_real_command_line(line: str, tmp_path: Path, of_settings: dict[str, Any]) -> None:
+    """What forks of one prepared process say is what a process of its own says."""
+    done = subprocess.run(command(*line.split()), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", of_settings[line]["err"])
+    assert not any(tmp_path.iterdir())
