@@ -43,14 +43,14 @@ class PackedParts:
 
     def __iter__(self) -> Iterator[Part]:
         for path in self._finished:
-            with np.load(path) as stored:
+            with np.load(path, allow_pickle=False) as stored:
                 yield Part(**{name: stored[name] for name in stored.files})
 
     def done(self) -> tuple[int, int]:
         """Documents and UTF-8 bytes of text in the finished parts."""
         documents = size = 0
         for path in self._finished:
-            with np.load(path) as stored:
+            with np.load(path, allow_pickle=False) as stored:
                 documents += len(stored["sizes"])
                 size += int(stored["sizes"].sum())
         return documents, size

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from camoe.config import ConfigError
 from camoe.config.data import DataConfig
 from camoe.config.tokenizer import TokenizerConfig
 from camoe.data.cache_folder import make_writable
