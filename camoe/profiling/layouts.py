@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from camoe.config import RunConfig
+from camoe.config.parallel import SHARD
 from camoe.profiling.device_kinds import DeviceKind
 from camoe.profiling.sharding_plan import (
     BYTES,
@@ -16,10 +17,10 @@ from camoe.profiling.sharding_plan import (
     spread,
 )
 
-REPLICATE, SHARD = "replicate", "shard"
+REPLICATE = "replicate"
 SHARD_IN_NODE, WITH_EXPERTS = "shard in node, replicate", "shard, experts"
-BUILT = (REPLICATE,)
-"""What job=train can do; the others are arithmetic."""
+BUILT = (REPLICATE, SHARD)
+"""What job=train can do, by parallel.weights; the others are arithmetic."""
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _micro_batches(costs: Mapping[str, MicroBatchCost | str], chosen: str) -> Re
 
 
 def _layouts(plan: RunPlan) -> RenderableType:
-    table = headed_table("", "GB", "compute", "gather", "wait", "step", "tokens/day", "")
+    table = headed_table("", "GB", "compute", "gather", "wait", "step", "tokens/day")
     for entry in plan.layouts:
         mark = "*" if entry is plan.best else ""
         size = _gigabytes(entry.layout.plan.total)
@@ -133,11 +133,13 @@ def _layouts(plan: RunPlan) -> RenderableType:
             size,
             *(f"{value:,.3g}" for value in seconds),
             short_number(entry.tokens_per_day),
-            "" if entry.layout.built else Text("(not built)", style="grey58"),
         )
     refused = [
         Text(f"  {entry.layout.name}: {entry.refusal}", style="grey58") for entry in plan.layouts if entry.refusal
     ]
+    unbuilt = [entry.layout.name for entry in plan.layouts if not entry.layout.built and not entry.refusal]
+    if unbuilt:
+        refused.append(Text(f"  possible, but not built: {'; '.join(unbuilt)}", style="grey58"))
     remark = f"{plan.devices:,} devices, {plan.per_node} to a node; seconds of a step (*: chosen)"
     return section("Layouts", remark, Group(table, *refused))
 
@@ -163,7 +165,7 @@ def _chosen(best: LayoutPlan, kind: DeviceKind) -> RenderableType:
     for name, value in parts.items():
         table.add_row(Text(f"  {name}"), _gigabytes(value), "")
     told = ", ".join(f"{count} {name}" for name, count in ranks.items() if count > 1) or "one device"
-    rounds = f"{best.rounds} micro-batches of {best.micro_batch.rows if best.micro_batch else 0} sequences each"
+    rounds = f"micro-batches a step: {best.rounds}"
     return section("One device", f"{told}; {rounds}", table)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camoe.profiling.device_kinds import ROW
-from tests.jobs.command import run
+from tests.jobs.command import ROOT, run
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +23,17 @@ def test_the_largest_preset_is_planned_without_being_built(tmp_path: Path) -> No
     refused = {layout["name"]: layout["refusal"] for layout in plan["layouts"] if "refusal" in layout}
     assert "optimiser" in refused["replicate"]
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize("block", range(3))
+def test_the_page_shows_what_the_command_prints(block: int, tmp_path: Path) -> None:
+    """A block of docs/scaling.md: the command after a prompt, then its output."""
+    shown = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").split("```\n$ python run.py ")[1:]
+    assert len(shown) == 3
+    asked, _, expected = shown[block].partition("\n```")[0].partition("\n")
+    result = run(tmp_path, *asked.split())
+    assert result.returncode == 0, result.stderr
+    assert [line.rstrip() for line in result.stdout.rstrip().splitlines()] == expected.splitlines()
 
 
 def test_what_no_number_of_devices_holds_is_said(tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ from camoe.config import RunConfig
 from camoe.kernels.wkv7 import choose_backend
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups, stacked_matrices
+from camoe.model.rooms import room
 from camoe.profiling import representative_layers
+from camoe.profiling.labels import labelled
 from camoe.profiling.memory_estimate import estimate_memory
+from camoe.profiling.simulated_step import n_bytes
 from camoe.profiling.storage_tracker import StorageTracker, tensors_of
 from camoe.training.objectives import Batch, compute_losses
 from camoe.training.optimizers import build_optimizer
@@ -76,6 +79,27 @@ def test_the_peak_is_that_of_a_real_step(name: str) -> None:
     estimate = estimate_memory(config, BACKEND)
     measured = _peak_of_a_real_step(config) + estimate.weights + estimate.optimizer
     assert estimate.peak == pytest.approx(measured, rel=0.15)
+
+
+def test_every_part_is_exact_where_the_load_is_even() -> None:
+    """Two blocks, both of which are simulated, and a mix in which every winner keeps as much as any other."""
+    config = _run({"model": {"n_layer": 2}, "train": {"grad_accum": 1}, "optimizer": {"kind": "muon"}, **ONLY_RWKV})
+    estimate, model = estimate_memory(config, BACKEND), LanguageModel(config)
+    model.use_wkv_backend(BACKEND, config.kernel.chunk_len)
+    stacked = stacked_matrices(model)
+    optimizer = build_optimizer(config.optimizer, parameter_groups(model), "cpu", stacked=stacked)
+    tokens = torch.randint(0, 256, (config.train.micro_batch, config.train.ctx_len))
+    with StorageTracker([*tensors_of(model), tokens]) as tracker, labelled(model):
+        with room("head_loss"):
+            losses = compute_losses(model, Batch(tokens, tokens))
+        kept = {name: size for name, size in tracker.by_room.items() if name and size}
+        losses.total.backward()
+    optimizer.step()
+    moments = [tensor for state in optimizer.state.values() for tensor in state.values() if tensor.dim()]
+    assert estimate.weights == n_bytes(tensors_of(model))
+    assert estimate.gradients == n_bytes(p.grad for p in model.parameters() if p.grad is not None)
+    assert estimate.optimizer == n_bytes(moments)
+    assert {name: size for name, size in estimate.activations.items() if size} == kept
 
 
 @pytest.mark.parametrize("name", ["3r1t", "recomputed", "one micro-batch", "attention at both ends"])
