@@ -1,4 +1,5 @@
-"""python -m benchmarks [ROW ...] measures the rows of docs/performance.md; python -m benchmarks step one whole step."""
+"""python -m benchmarks [ROW ...] measures the rows of docs/performance.md; `step` in place of rows one whole step, and
+`soak` what a long run under faults loses."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks import step
+from benchmarks import soak, step
 from benchmarks.families import DEFAULT, FAMILIES, ONLY_WHEN_NAMED, about, run_family
 from benchmarks.machine import describe
 from benchmarks.report import as_json, as_markdown, cells, screen_table, write_page
@@ -31,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["step"]:
         return step.main(given[1:])
+    if given[:1] == ["soak"]:
+        return soak.main(given[1:])
     parser = _parser()
     options = parser.parse_args(given)
     for name in options.rows:

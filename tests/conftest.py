@@ -23,12 +23,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEFAULT_GOLDEN_DIR,
         help="folder whose golden array files (wkv7_*, tmix_*, cmix_*, market_*) tests/golden checks",
     )
+    parser.addoption("--kills", type=int, default=50, help="kill -9 so many processes in tests/faults")
+    parser.addoption("--kill-seed", type=int, default=0, help="draws their moments")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     folder: Path = config.getoption("--golden-dir")
     if not folder.is_dir():
         raise pytest.UsageError(f"--golden-dir: no such folder: {folder}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests killed, and where."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == "kills" and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")
 
 
 @pytest.fixture(scope="session")

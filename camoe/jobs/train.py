@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -49,6 +50,7 @@ from camoe.training.trainer import Trainer
 from camoe.training.training_text import TrainingText, answers_of
 
 log = logging.getLogger(__name__)
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
@@ -151,7 +153,15 @@ def _true_status(folder: RunFolder, config: RunConfig, display: ProgressDisplay,
         raise
     except BaseException as error:
         _finish(tracker, error)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise _no_room(error, folder) from error
         raise
+
+
+def _no_room(error: OSError, folder: RunFolder) -> ConfigError:
+    """What the user can do, whose disk it is."""
+    place = shown_path(folder.path)
+    return ConfigError(f"{error.filename or place}: {error.strerror}; make room, then python run.py resume={place}")
 
 
 def _finish(tracker: Tracker, error: BaseException) -> None:
@@ -164,11 +174,11 @@ def _finish(tracker: Tracker, error: BaseException) -> None:
 
 def _go_on_or_begin(trainer: Trainer) -> None:
     """Go on from the newest whole checkpoint, or prove that a fresh model can learn."""
-    checkpoint, damaged = trainer.checkpoints.latest()
-    for line in damaged:
+    checkpoint, passed_over = trainer.checkpoints.latest(trainer.misfit)
+    for line in passed_over:
         log.warning("checkpoint passed over: %s", line)
-    if checkpoint is None and damaged:
-        raise ConfigError(f"resume: every checkpoint in {trainer.checkpoints.root} is damaged; start a new run")
+    if checkpoint is None and passed_over:
+        raise ConfigError(f"resume: no checkpoint to go on from: {'; '.join(passed_over)}; start a new run")
     if checkpoint is not None:
         trainer.restore(checkpoint.snapshot())
         trainer.display.say(f"going on after step {checkpoint.step}")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from camoe.tracking.atomic_file import replacing
+
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """A compressed .npz; its folder is made."""
     path.parent.mkdir(exist_ok=True)
-    unfinished = _unfinished(path)
-    with unfinished.open("wb") as file:
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    unfinished.replace(path)
 
 
 def save_table(path: Path, columns: Mapping[str, NDArray[np.generic]]) -> None:
@@ -24,10 +23,5 @@ def save_table(path: Path, columns: Mapping[str, NDArray[np.generic]]) -> None:
     import pyarrow as pa  # only here: a training process need not carry it
     import pyarrow.parquet as pq
 
-    unfinished = _unfinished(path)
-    pq.write_table(pa.table(dict(columns)), unfinished)
-    unfinished.replace(path)
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    with replacing(path) as unfinished:
+        pq.write_table(pa.table(dict(columns)), unfinished)

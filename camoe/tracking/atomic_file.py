@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+_UNFINISHED = re.compile(r"\..+\.(\d+)")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -20,9 +27,28 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write beside the file, then rename over it; a kill at any moment leaves a readable file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which becomes `path` at the end, or goes away when writing fails."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """What processes that were killed had begun to write, anywhere below."""
+    for path in list(folder.rglob(".*")):
+        found = _UNFINISHED.fullmatch(path.name)
+        if found and path.is_file() and not psutil.pid_exists(int(found[1])):
+            path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

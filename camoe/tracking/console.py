@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -127,7 +129,21 @@ class _ConsoleHandler(logging.Handler):
         self.console.print(Text(text, style="yellow" if severe else ""), soft_wrap=True)
 
 
+class _LogFile(logging.FileHandler):
+    """Leaves out what a full disk does not take: what a run must not lose stands in metrics.jsonl."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Says nothing but of our own mistakes."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Also where the disk does not take what is left."""
+        with suppress(OSError):
+            super().close()
+
+
 def _file_handler(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     return handler

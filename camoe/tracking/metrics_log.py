@@ -17,22 +17,22 @@ _STRINGS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class MetricsLog:
-    """Appends records and flushes each; a last line torn by a kill is cut off when the file is opened."""
+    """Appends records, each at once; a last line torn by a kill or a full disk is cut off when the file is opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("ab+")
+        self._file = path.open("ab", buffering=0)  # a buffer would offer what a full disk refused again at the end
         self.truncate(_end_of_last_line(path))
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record: numbers, text, and nested lists of numbers."""
-        line = json.dumps(_finite(dict(record)), allow_nan=False, separators=(",", ":"))
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        text = json.dumps(_finite(dict(record)), allow_nan=False, separators=(",", ":"))
+        line = text.encode() + b"\n"
+        while line:  # a disk that is almost full takes a part
+            line = line[os.write(self._file.fileno(), line) :]
 
     def position(self) -> int:
         """Bytes that are safely on disk; store it in the checkpoint and give it to `truncate`."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 

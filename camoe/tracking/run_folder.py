@@ -22,6 +22,7 @@ outputs/<date>/<time>-<name>-<signature>/
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -34,7 +35,7 @@ from yaml import YAMLError
 
 from camoe.config import ConfigError
 from camoe.tracking import run_lock
-from camoe.tracking.atomic_file import read_json, write_json
+from camoe.tracking.atomic_file import read_json, remove_unfinished, write_json
 from camoe.tracking.metrics_log import last_record_with
 from camoe.tracking.run_status import RunStatus, State
 
@@ -59,19 +60,35 @@ class RunFolder:
         provenance: Mapping[str, Any] | None = None,
         now: datetime | None = None,
     ) -> RunFolder:
-        """A new folder, locked by this process, with status running. `config` is the resolved configuration."""
-        folder = cls(_new_path(Path(output_dir), name, signature, now or datetime.now()))
-        folder.lock()
-        folder.checkpoints.mkdir()
-        folder.samples.mkdir()
-        folder.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
-        (folder.path / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-        facts = {"signature": signature, **(provenance or {})}
-        if diff := facts.pop("git_diff", None):
-            (folder.path / "uncommitted.diff").write_text(diff, encoding="utf-8")
-        write_json(folder.provenance_file, facts)
-        folder.set_status("running")
+        """A new folder, locked by this process, with status running. `config` is the resolved configuration.
+
+        ConfigError where the disk does not take it; then there is none.
+        """
+        try:
+            folder = cls(_new_path(Path(output_dir), name, signature, now or datetime.now()))
+        except OSError as error:
+            raise _not_made(output_dir, error) from error
+        try:
+            folder.lock()
+            folder._fill(signature, config, overrides, provenance or {})
+        except (ConfigError, OSError) as error:
+            folder.unlock()
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise _not_made(output_dir, error) from error
         return folder
+
+    def _fill(
+        self, signature: str, config: Mapping[str, Any], overrides: Sequence[str], provenance: Mapping[str, Any]
+    ) -> None:
+        self.checkpoints.mkdir()
+        self.samples.mkdir()
+        self.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
+        (self.path / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        facts = {"signature": signature, **provenance}
+        if diff := facts.pop("git_diff", None):
+            (self.path / "uncommitted.diff").write_text(diff, encoding="utf-8")
+        write_json(self.provenance_file, facts)
+        self.set_status("running")
 
     @classmethod
     def open(cls, path: str | Path, setting: str = "") -> RunFolder:
@@ -131,8 +148,12 @@ class RunFolder:
         return self.path / "provenance.json"
 
     def lock(self) -> None:
-        """Keep other processes out until this one ends; ConfigError names the one that is in."""
+        """Keep other processes out until this one ends; ConfigError names the one that is in.
+
+        What an earlier one that was killed had begun to write goes away.
+        """
         run_lock.hold(self.path / "lock")
+        remove_unfinished(self.path)
 
     def unlock(self) -> None:
         """Let other processes in."""
@@ -189,6 +210,11 @@ class RunFolder:
         if not self.metrics_file.exists():
             return None
         return last_record_with(self.metrics_file, "time/unix").get("time/unix")
+
+
+def _not_made(output_dir: str | Path, error: Exception) -> ConfigError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return ConfigError(f"output_dir: {output_dir} takes no run folder ({reason})")
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,14 +18,23 @@ _held: dict[Path, IO[str]] = {}  # POSIX locks do not exclude within one process
 
 
 def hold(path: Path, what: str = "run") -> None:
-    """Take the lock until `release` or the end of this process; ConfigError names who has it, and what is in use."""
+    """Take the lock until `release` or the end of this process.
+
+    ConfigError names who has it, and what is in use, or says why nothing can be written there.
+    """
     path = path.resolve()
-    file = None if path in _held else path.open("a+", encoding="utf-8")
+    try:
+        file = None if path in _held else path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, what, error) from error
     if file is None or not _try_lock(file):
         raise ConfigError(f"{path.parent}: this {what} is in use by {_holder(path)}; wait for it or stop it first")
-    file.truncate(0)
-    file.write(json.dumps(asdict(ProcessIdentity.current())))
-    file.flush()
+    try:
+        file.truncate(0)
+        os.write(file.fileno(), json.dumps(asdict(ProcessIdentity.current())).encode())
+    except OSError as error:
+        file.close()
+        raise _unwritable(path, what, error) from error
     _held[path] = file
 
 
@@ -42,8 +52,8 @@ def is_held(path: Path) -> bool:
         return True
     if not path.exists():
         return False
-    with path.open("a+", encoding="utf-8") as file:
-        return not _try_lock(file)
+    with path.open(encoding="utf-8") as file:  # for reading: it may lie in an archive
+        return not _try_lock(file, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager
@@ -54,12 +64,16 @@ def exclusively(path: Path) -> Iterator[None]:
         yield
 
 
-def _try_lock(file: IO[str]) -> bool:
+def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, kind | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
+
+
+def _unwritable(path: Path, what: str, error: OSError) -> ConfigError:
+    return ConfigError(f"{path.parent}: this {what} cannot be written to ({error.strerror})")
 
 
 def _holder(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from camoe.tracking.run_status import State
 
 BEGINNING = {"metrics_position": 0, "ledger_position": 0}
 """The state of a tracker that has no record yet."""
+log = logging.getLogger(__name__)
 
 
 class Tracker:
@@ -92,6 +94,15 @@ class Tracker:
         """For a checkpoint: how much of both files belongs to it. What MLflow has stands in mlflow.json."""
         return {"metrics_position": self._log.position(), "ledger_position": self._ledger.position()}
 
+    def lacks(self, state: Mapping[str, int]) -> str | None:
+        """What has been lost of the records that belong to a checkpoint with this state; None for nothing."""
+        files = {self.folder.metrics_file: "metrics_position", self.folder.ledger_file: "ledger_position"}
+        for file, position in files.items():
+            size = file.stat().st_size if file.exists() else 0
+            if size < state[position]:
+                return f"belongs to {state[position]} bytes of {file.name}, which has {size}"
+        return None
+
     def rewind(self, state: Mapping[str, int]) -> None:
         """Forget the records after a checkpoint, which training is about to write again; before `start`."""
         if self._started:
@@ -108,15 +119,22 @@ class Tracker:
         if self._finished:
             return 0
         self._finished = True
-        self.folder.set_status(state, reason)
+        self._set_status(state, reason)
         if self._at_end is not None and state != "killed":  # a killed run goes on, and has seconds left
             self._at_end(self.folder)
         missing = self.sink.finish(state, reason) if self.sink is not None and self._started else 0
-        self.folder.set_status(state, reason, missing)
+        self._set_status(state, reason, missing)
         self._log.close()
         self._ledger.close()
         self.folder.unlock()
         return missing
+
+    def _set_status(self, state: State, reason: str, missing: int = 0) -> None:
+        """A disk that cannot take it must not hide why the run ended; without its process the run counts as killed."""
+        try:
+            self.folder.set_status(state, reason, missing)
+        except OSError as error:
+            log.warning("status.json does not say that the run %s: %s", state, error)
 
 
 def peak_memory() -> int:

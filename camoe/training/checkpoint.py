@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from camoe.kernels.ranks import ALONE, Ranks
 from camoe.training.checkpoint_parts import PARTS, JoinedTensors, write_parts
 
 MARKER, VALUES = "complete.json", "values.json"
+NAME = re.compile(r"step_\d{8,}")
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,22 @@ class CheckpointStore:
     def save(self, step: int, snapshot: Snapshot, ranks: Ranks = ALONE) -> None:
         """Write `root/step_XXXXXXXX` under another name, its marker last, then rename it.
 
-        What is not divided the first rank writes; ranks that hold parts call together.
+        What is not divided the first rank writes; ranks that hold parts call together. OSError where that is not
+        possible; then nothing of it stays, and the checkpoints before it do.
         """
         final = self.root / f"step_{step:08d}"
         unfinished = self.root / f".{final.name}.{os.getpid()}"
         if ranks.is_first:
             shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            self._write(step, snapshot, ranks, unfinished, final)
+        except OSError:
+            if ranks.is_first:
+                shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs the space
+            raise
+
+    def _write(self, step: int, snapshot: Snapshot, ranks: Ranks, unfinished: Path, final: Path) -> None:
+        if ranks.is_first:
             unfinished.mkdir(parents=True)
         if snapshot.divided:
             parts = Path(ranks.tell(str(unfinished / PARTS) if ranks.is_first else None))
@@ -81,8 +94,7 @@ class CheckpointStore:
 
     def _write_whole(self, step: int, snapshot: Snapshot, unfinished: Path, final: Path) -> None:
         for name, content in snapshot.tensors.items():
-            on_cpu = {key: value.detach().cpu().contiguous() for key, value in content.items()}
-            save_file(on_cpu, unfinished / f"{name}.safetensors")
+            _save_tensors(content, unfinished / f"{name}.safetensors")
         (unfinished / VALUES).write_text(json.dumps(snapshot.values))
         files = sorted(path for path in unfinished.rglob("*") if path.is_file())
         digests = {path.relative_to(unfinished).as_posix(): _digest(path) for path in files}
@@ -94,20 +106,24 @@ class CheckpointStore:
         _flush_to_disk(self.root)
         self._prune(final)
 
-    def latest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole checkpoint, and one line for every newer one that is damaged."""
-        damaged: list[str] = []
+    def latest(self, misfit: Callable[[Checkpoint], str | None] | None = None) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole checkpoint, and one line for every newer one that is damaged.
+
+        misfit: why a whole one is not to be used either; None when it is.
+        """
+        passed_over: list[str] = []
         for folder in reversed(_folders(self.root)):
-            problem = _problem(folder)
+            checkpoint = Checkpoint(folder, int(folder.name.removeprefix("step_")))
+            problem = _problem(folder) or (misfit(checkpoint) if misfit is not None else None)
             if problem is None:
-                return Checkpoint(folder, int(folder.name.removeprefix("step_"))), damaged
-            damaged.append(f"{folder.name}: {problem}")
-        return None, damaged
+                return checkpoint, passed_over
+            passed_over.append(f"{folder.name}: {problem}")
+        return None, passed_over
 
     def named(self, name: str) -> tuple[Checkpoint | None, list[str]]:
         """The checkpoint in the folder `name`, step_N, or the line that says why it does not count."""
-        problem = _problem(self.root / name)
-        if problem is not None or not name.startswith("step_"):
+        problem = _problem(self.root / name) if NAME.fullmatch(name) else "not the name of a checkpoint"
+        if problem is not None:
             return None, [f"{name}: {problem}"]
         return Checkpoint(self.root / name, int(name.removeprefix("step_"))), []
 
@@ -120,6 +136,18 @@ class CheckpointStore:
             _remove(folder)
 
 
+def _save_tensors(content: Mapping[str, Tensor], path: Path) -> None:
+    """safetensors hides the system's error in text of its own."""
+    on_cpu = {key: value.detach().cpu().contiguous() for key, value in content.items()}
+    try:
+        save_file(on_cpu, path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
 def _remove(folder: Path) -> None:
     """Marker first, so that a half-removed checkpoint does not count."""
     (folder / MARKER).unlink(missing_ok=True)
@@ -127,20 +155,24 @@ def _remove(folder: Path) -> None:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob("step_*") if path.is_dir()) if root.is_dir() else []
+    """In their order; a copy under another name, which a person may keep beside them, is none of ours."""
+    return sorted(path for path in root.glob("step_*") if NAME.fullmatch(path.name) and path.is_dir())
 
 
 def _problem(folder: Path) -> str | None:
     """Why a checkpoint does not count, or None when it does."""
     try:
-        digests = json.loads((folder / MARKER).read_text())["sha256"]
+        digests = dict(json.loads((folder / MARKER).read_text())["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return "no readable marker"
-    for name, digest in digests.items():
+    for name in (VALUES, *digests):
         if not (folder / name).is_file():
             return f"{name} is missing"
-        if _digest(folder / name) != digest:
-            return f"{name} is damaged"
+        try:
+            if _digest(folder / name) != digests.get(name):
+                return f"{name} is damaged"
+        except OSError as error:
+            return f"{name} is unreadable ({error.strerror})"
     return None
 
 

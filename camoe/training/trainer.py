@@ -25,7 +25,7 @@ from camoe.tracking.console import ProgressDisplay
 from camoe.tracking.shown_path import shown_path
 from camoe.tracking.tracker import Tracker
 from camoe.training.batch_share import BatchShare
-from camoe.training.checkpoint import CheckpointStore, Snapshot
+from camoe.training.checkpoint import Checkpoint, CheckpointStore, Snapshot
 from camoe.training.evidence import copied, keep_evidence
 from camoe.training.experiments import Experiments
 from camoe.training.held_out_scores import HeldOutScores
@@ -192,6 +192,13 @@ class Trainer:
                 "config": result_settings(self.config),
             },
         )
+
+    def misfit(self, checkpoint: Checkpoint) -> str | None:
+        """Why this run cannot go on from a whole checkpoint; None when it can."""
+        values = checkpoint.values()
+        if values["config"] != result_settings(self.config):
+            return "belongs to a run of another configuration"
+        return self.tracker.lacks(values["tracker"])
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot; the tracker forgets the records after it."""

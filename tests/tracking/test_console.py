@@ -62,3 +62,11 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), shown:
         raise KeyboardInterrupt
     assert (list(logger.handlers), logger.level, logger.propagate) == before
+
+
+def test_a_disk_without_room_for_the_log_disturbs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    shown, screen = display(tmp_path, terminal=False)
+    train(shown)
+    assert screen.getvalue().splitlines()[-2:] == ["warning: look here", "done"]
+    assert capsys.readouterr().err == ""

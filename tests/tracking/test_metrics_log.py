@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -99,3 +100,10 @@ def test_the_newest_record_with_a_name(path: Path) -> None:
     found = last_record_with(path, "x/y")
     assert found["step"] == 2
     assert math.isnan(found["x/y"])
+
+
+def test_a_record_that_the_disk_takes_in_parts_arrives_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, write = MetricsLog(path), os.write
+    monkeypatch.setattr("camoe.tracking.metrics_log.os.write", lambda file, line: write(file, line[:3]))
+    log.write({"step": 1, "x": 0.5})
+    assert read_metrics(path) == [{"step": 1, "x": 0.5}]

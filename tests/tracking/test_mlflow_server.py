@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.mlflow_server import LoopbackServer
 from camoe.config.tracking import TrackingConfig
 from camoe.tracking.metrics_log import read_metrics
 from camoe.tracking.mlflow_records import mlflow_values
@@ -26,7 +27,6 @@ from camoe.tracking.store_completion import StoreCompletion
 from camoe.tracking.tracker import Tracker
 from camoe.tracking.upload_mark import UploadMark
 from tests.jobs.command import SMALL, command, text_file
-from tests.tracking.mlflow_server import LoopbackServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240  # seconds; enough for a machine that has much else to do

@@ -162,3 +162,13 @@ def test_a_run_that_another_process_has_taken_over_is_not_called_killed(folder: 
     finally:
         second.kill()
         second.wait()
+
+
+def test_what_a_killed_process_had_begun_to_write_goes_away_with_the_next(folder: RunFolder) -> None:
+    folder.unlock()
+    dead = folder.path / ".status.json.4194305"  # beyond the largest process id
+    living = folder.path / f".evaluation.json.{os.getpid()}"
+    for path in (dead, living, folder.path / ".notes"):
+        path.write_text("half")
+    folder.lock()
+    assert [path.exists() for path in (dead, living, folder.path / ".notes")] == [False, True, True]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -78,3 +79,25 @@ def test_finish_writes_the_status_and_frees_the_folder(tracker: Tracker, folder:
     assert tracker.finish("killed", "SIGTERM") == 0
     assert (folder.status().state, folder.status().reason) == ("killed", "SIGTERM")
     folder.lock()
+
+
+def test_a_disk_that_does_not_take_the_status_hides_nothing(
+    tracker: Tracker, folder: RunFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "set_status", full)
+    assert tracker.finish("failed", "a reason") == 0
+    assert "status.json does not say that the run failed" in caplog.text
+    folder.lock()
+
+
+def test_it_knows_which_records_a_checkpoint_lacks(tracker: Tracker) -> None:
+    tracker.log(1, {"loss/total": 1.0})
+    state = tracker.state()
+    assert tracker.lacks(state) is None
+    later = {**state, "metrics_position": state["metrics_position"] + 1}
+    assert tracker.lacks(later) == (
+        f"belongs to {later['metrics_position']} bytes of metrics.jsonl, which has {state['metrics_position']}"
+    )

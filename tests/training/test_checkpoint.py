@@ -1,11 +1,13 @@
 """Checkpoints count only when whole, and bring everything back."""
 
+import errno
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from camoe.training.checkpoint import MARKER, CheckpointStore, Snapshot
@@ -34,7 +36,7 @@ def test_saving_the_same_step_again_replaces_it(tmp_path: Path) -> None:
     assert found.tensors("model")["w"].tolist() == [0.0]
 
 
-@pytest.mark.parametrize("harm", ["no marker", "flipped bit", "truncated", "missing file", "torn marker"])
+@pytest.mark.parametrize("harm", ["no marker", "flipped bit", "truncated", "missing file", "torn marker", "odd marker"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, harm: str) -> None:
     _save(tmp_path, 1)
     _save(tmp_path, 2)
@@ -50,7 +52,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, harm:
     elif harm == "missing file":
         file.unlink()
     else:
-        (newest / MARKER).write_text('{"step": 2, "sha')
+        (newest / MARKER).write_text('{"step": 2, "sha' if harm == "torn marker" else '{"step": 2, "sha256": {}}')
     found, damaged = CheckpointStore(tmp_path).latest()
     assert found is not None
     assert found.step == 1
@@ -121,3 +123,38 @@ def test_two_whole_checkpoints_stay_even_with_a_damaged_one_between(tmp_path: Pa
     (tmp_path / "step_00000010" / MARKER).unlink()
     _save(tmp_path, 12)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000008", "step_00000012"]
+
+
+def test_a_disk_without_room_is_the_systems_error_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    _save(tmp_path, 1)
+    monkeypatch.setattr("camoe.training.checkpoint.save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as found:
+        _save(tmp_path, 2)
+    assert found.value.errno == errno.ENOSPC
+    assert str(found.value.filename).endswith("model.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+
+
+def test_a_copy_under_another_name_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "step_00000009.kept").mkdir()
+    for step in (1, 2, 3):
+        _save(tmp_path, step)
+    found, damaged = CheckpointStore(tmp_path).latest()
+    assert found is not None
+    assert (found.step, damaged) == (3, [])
+    assert (tmp_path / "step_00000009.kept").is_dir()
+    assert CheckpointStore(tmp_path).named("step_00000009.kept")[0] is None
+
+
+def test_a_whole_checkpoint_that_does_not_fit_is_passed_over(tmp_path: Path) -> None:
+    _save(tmp_path, 1)
+    _save(tmp_path, 2)
+    found, said = CheckpointStore(tmp_path).latest(lambda one: "is foreign" if one.step == 2 else None)
+    assert found is not None
+    assert (found.step, said) == (1, ["step_00000002: is foreign"])

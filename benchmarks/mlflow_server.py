@@ -1,4 +1,4 @@
-"""An MLflow server of the tests' own on loopback, which can be killed and brought back at the same address."""
+"""An MLflow server of our own on loopback, which can be killed and brought back at the same address."""
 
 from __future__ import annotations
 

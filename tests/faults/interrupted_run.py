@@ -1,0 +1,91 @@
+"""One run, in as many processes as it takes."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from camoe.tracking.run_folder import RunFolder
+from tests.faults.evidence import assert_on_the_way, assert_same_end, complete_lines, leftovers
+from tests.faults.jobs import Job
+from tests.faults.kill_plan import TIME, Kill, Plan
+from tests.faults.reference import Reference
+
+Start = Callable[..., Job]
+
+
+def interrupt(
+    start: Start, reference: Reference, cwd: Path, draw: random.Random, plan: Plan, wanted: int
+) -> Iterator[str]:
+    """Run after run in `cwd`, each resumed until it is at its end, and the last one without any more faults.
+
+    Where its processes were ended, so many times.
+    """
+    left = wanted
+    for number in count():
+        place = cwd / str(number)
+        place.mkdir()
+        run = InterruptedRun(start, place, reference, draw)
+        while where := run.live(plan(run.folder() is None) if left else None):
+            left -= 1
+            yield where
+        if not left:
+            return
+
+
+@dataclass
+class InterruptedRun:
+    """Compared with its reference whenever a process of it has ended. `draw` decides which of the two ways to go on."""
+
+    start: Start
+    cwd: Path
+    reference: Reference
+    draw: random.Random
+
+    def folder(self) -> Path | None:
+        """The run folder, once it can be resumed."""
+        return max((path.parent for path in self.cwd.glob("outputs/2*/*/provenance.json")), default=None)
+
+    def live(self, kill: Kill | None) -> str | None:
+        """One process. Where it was killed, or None when it came to the end of the run."""
+        note, fault = self.cwd / "note.txt", None
+        note.unlink(missing_ok=True)
+        if kill is not None and kill.place != TIME:
+            where = {"place": kill.place, "call": kill.call, "line": kill.line}
+            fault = ("signal_at_line", {**where, "numbers": kill.numbers, "note": str(note)})
+        job = self.start(self.cwd, *self._command(), fault=fault)
+        if kill is not None and kill.place == TIME and not job.ended(kill.seconds):
+            job.send(signal.SIGKILL)
+        code = job.wait()
+        assert code in (0, -signal.SIGKILL, *(128 + number for number in kill.numbers)), job.output.read_text()
+        folder = self.folder()
+        if code == 0:
+            assert folder is not None
+            assert_same_end(folder, self.reference.folder)
+            return None
+        if folder is not None:
+            assert_on_the_way(folder, self.reference.folder)
+            assert RunFolder.open(folder).status().state in ("killed", "finished")  # finished: all but the last words
+        return note.read_text() if note.exists() else f"{TIME}: {_seen(folder)}"
+
+    def _command(self) -> tuple[str, ...]:
+        folder = self.folder()
+        if folder is None or self.draw.random() < 0.5:
+            return self.reference.settings  # the same command again finds the run by itself
+        return (f"resume={folder}",)
+
+
+def _seen(folder: Path | None) -> str:
+    """What a kill from outside has left unfinished."""
+    if folder is None:
+        return "before the run folder"
+    if any((folder / "checkpoints").glob(".step_*")):
+        return "checkpoint half written"
+    for name in ("metrics.jsonl", "ledger.jsonl"):
+        if (folder / name).exists() and b"".join(complete_lines(folder / name)) != (folder / name).read_bytes():
+            return f"{name} torn"
+    return "a file half written" if leftovers(folder) else "between files"

@@ -1,0 +1,51 @@
+"""Where and when a process is killed, drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tests.faults.places import FIRST_CALLS, ONLY_FIRST, ONLY_LATER
+
+TIME = "any moment"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """In a place, before a line of one of its calls; or, where `place` is TIME, `seconds` after the start."""
+
+    place: str
+    call: int = 0
+    line: int = 0
+    seconds: float = 0.0
+    numbers: tuple[int, ...] = (signal.SIGKILL,)
+
+
+Plan = Callable[[bool], Kill]
+"""The next one, told whether its process begins the run."""
+
+
+def in_places(draw: random.Random, calls: Mapping[str, list[int]]) -> Plan:
+    """At a line of one of the first calls of a place, all places equally likely.
+
+    calls: by place, how many lines each of its calls runs.
+    """
+
+    def plan(begins: bool) -> Kill:
+        place = draw.choice(sorted(set(calls) - (ONLY_LATER if begins else ONLY_FIRST)))
+        call = draw.randint(1, min(FIRST_CALLS, len(calls[place])))
+        return Kill(place, call, draw.randrange(1 + calls[place][call - 1]))
+
+    return plan
+
+
+def any_moment(draw: random.Random, earliest: float, latest: float) -> Plan:
+    """From outside, so many seconds after the start of the process: inside native code too."""
+    return lambda _: Kill(TIME, seconds=draw.uniform(earliest, latest))
+
+
+def either(draw: random.Random, share: float, first: Plan, second: Plan) -> Plan:
+    """The first with that probability."""
+    return lambda begins: (first if draw.random() < share else second)(begins)

@@ -1,0 +1,61 @@
+"""kill -9 at any moment: the run goes on from where it was, and ends bit for bit as if nothing had happened."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.compositions import COMPOSITIONS
+from tests.faults.interrupted_run import Start, interrupt
+from tests.faults.jobs import JobServer, start_command
+from tests.faults.kill_plan import Plan, any_moment, either, in_places
+from tests.faults.reference import Reference
+
+pytestmark = pytest.mark.slow
+BY_COMMAND = 12  # one kill of so many is that of a command with its own start-up
+IN_A_PLACE = 0.75  # of the others
+
+
+class Kills:
+    """As many as were asked for, at moments drawn from a seed that a failure shows."""
+
+    def __init__(self, count: int, seed: int, cwd: Path, report: Callable[[str, object], None]) -> None:
+        self.by_command, self.seed, self._cwd, self._report = count // BY_COMMAND, seed, cwd, report
+        self.share = math.ceil((count - self.by_command) / len(COMPOSITIONS))
+        self.draw = random.Random(seed)
+
+    def survive(self, start: Start, reference: Reference, plan: Plan, wanted: int) -> None:
+        """Every resume and every end is compared with the reference."""
+        found = Counter[str]()
+        for where in interrupt(start, reference, self._cwd, self.draw, plan, wanted):
+            print(f"seed {self.seed}: {where}")
+            found[where.partition(",")[0]] += 1
+        self._report("kills", f"{wanted}, seed {self.seed}: {dict(found.most_common())}")
+
+
+@pytest.fixture
+def random_kills(pytestconfig: pytest.Config, tmp_path: Path, record_property: Callable[[str, object], None]) -> Kills:
+    """By the options --kills and --kill-seed."""
+    return Kills(pytestconfig.getoption("--kills"), pytestconfig.getoption("--kill-seed"), tmp_path, record_property)
+
+
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_killed_again_and_again(
+    jobs: JobServer, reference: Callable[[str], Reference], random_kills: Kills, name: str
+) -> None:
+    expected, draw = reference(name), random_kills.draw
+    plan = either(draw, IN_A_PLACE, in_places(draw, expected.calls), any_moment(draw, 0, expected.seconds))
+    random_kills.survive(jobs.start, expected, plan, random_kills.share)
+
+
+def test_a_command_killed_again_and_again(
+    jobs: JobServer, reference: Callable[[str], Reference], random_kills: Kills
+) -> None:
+    expected = reference("default")
+    plan = any_moment(random_kills.draw, jobs.start_up, jobs.start_up + expected.seconds)
+    random_kills.survive(start_command, expected, plan, random_kills.by_command)
