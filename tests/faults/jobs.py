@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from tests.jobs.command import ROOT, command
 
-PATIENCE = 120.0  # seconds for anything a job does
+PATIENCE = 300.0  # seconds for anything a job does
 Fault = tuple[str, dict[str, Any]]
 """A function of inside.py and its settings."""
 
@@ -74,6 +75,7 @@ class JobServer:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._last: Job | None = None
         assert self._answer(PATIENCE) == 0
         self.start_up = time.monotonic() - begin
         return self
@@ -86,13 +88,17 @@ class JobServer:
         self._process.wait(PATIENCE)
 
     def start(self, cwd: Path, *overrides: str, fault: Fault | None = None, output: Path | None = None) -> Job:
-        """Start `python run.py OVERRIDES` in `cwd`."""
+        """Start `python run.py OVERRIDES` in `cwd`; a job before it that a failed test has left is killed."""
+        if self._last is not None and not self._last.ended(0):
+            self._last.send(signal.SIGKILL)
+            self._last.wait()
         output = output or _output(cwd)
         order = {"arguments": overrides, "cwd": str(cwd), "output": str(output), "fault": fault}
         assert self._process.stdin is not None
         self._process.stdin.write(dumps(order) + "\n")
         self._process.stdin.flush()
-        return Job(self._answer(PATIENCE), output, self._answer)
+        self._last = Job(self._answer(PATIENCE), output, self._answer)
+        return self._last
 
     def run(self, cwd: Path, *overrides: str, fault: Fault | None = None, output: Path | None = None) -> Done:
         """Start it and wait for its end."""
