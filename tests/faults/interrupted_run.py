@@ -61,7 +61,8 @@ class InterruptedRun:
         if kill is not None and kill.place == TIME and not job.ended(kill.seconds):
             job.send(signal.SIGKILL)
         code = job.wait()
-        assert code in (0, -signal.SIGKILL, *(128 + number for number in kill.numbers)), job.output.read_text()
+        asked = () if kill is None else kill.numbers
+        assert code in (0, -signal.SIGKILL, *(128 + number for number in asked)), job.output.read_text()
         folder = self.folder()
         if code == 0:
             assert folder is not None
