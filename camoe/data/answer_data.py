@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from camoe.config import ConfigError
 from camoe.config.data import ONE_PATH, DataConfig
@@ -21,6 +23,7 @@ from camoe.data.answer_records import AnswerRecords, answer_records
 from camoe.data.answer_rows import PackedRows
 from camoe.data.cache_folder import make_writable
 from camoe.data.chat_template import encode_dialogues
+from camoe.data.packed_parts import PackedParts
 from camoe.data.packing import QUANTILES
 from camoe.data.progress import ProgressBar
 from camoe.data.source import Split
@@ -67,7 +70,11 @@ def prepare_answers(
         cache = cache_dir / f"{profile}-{tokenizer.name}-{key}.npz"
         if not cache.is_file():
             make_writable(cache_dir)
-            _save(cache, *_make(profile, data, sources, tokenizer, progress))
+            with FileLock(f"{cache}.lock"):
+                if not cache.is_file():  # another process may have made it while this one waited
+                    unfinished = cache.with_suffix(".partial")
+                    _save(cache, *_make(profile, data, sources, tokenizer, progress, unfinished))
+                    shutil.rmtree(unfinished)
     return _load(cache)
 
 
@@ -77,8 +84,12 @@ def _make(
     sources: Mapping[str, AnswerRecords],
     tokenizer: Tokenizer,
     progress: Callable[[str, int], None],
+    unfinished: Path,
 ) -> tuple[dict[Split, PackedRows], dict[str, Any]]:
-    """Rows of both parts; the held-out part first, so that its items are left out of the other."""
+    """Rows of both parts; the held-out part first, so that its items are left out of the other.
+
+    What is tokenised is kept in the folder `unfinished`, where an interrupted call is gone on with.
+    """
     packed: dict[Split, PackedRows] = {}
     statistics: dict[str, Any] = {}
     seen: set[bytes] = set()
@@ -89,7 +100,8 @@ def _make(
         if not distinct:
             part = "held-out" if split == "valid" else "training"
             raise ConfigError(f"{SETTINGS[profile]}: nothing in the {part} part; give more records")
-        rows = _pack(distinct, tokenizer, partial(progress, f"tokenising {profile} {split}"))
+        packing = PackedParts(unfinished, split)
+        rows = _pack(distinct, tokenizer, packing, partial(progress, f"tokenising {profile} {split}"))
         for content in (rows.tokens, rows.learned, rows.starts):
             checksum.update(content.tobytes())
         packed[split] = rows
@@ -112,22 +124,24 @@ def _figures(items: list[Item], rows: PackedRows) -> dict[str, Any]:
     }
 
 
-def _pack(items: list[Item], tokenizer: Tokenizer, progress: Callable[[int], None]) -> PackedRows:
-    """Rows one behind the other; progress(bytes done)."""
-    tokens, learned, lengths = [], [], [0]
-    done = 0
+def _pack(items: list[Item], tokenizer: Tokenizer, parts: PackedParts, progress: Callable[[int], None]) -> PackedRows:
+    """Rows one behind the other, those in `parts` as they are; progress(bytes done)."""
     dtype = token_dtype(tokenizer.vocab_size)
-    for start in range(0, len(items), BATCH_ITEMS):
+    done = sum(map(item_bytes, items[: len(parts) * BATCH_ITEMS]))
+    for start in range(len(parts) * BATCH_ITEMS, len(items), BATCH_ITEMS):
         batch = items[start : start + BATCH_ITEMS]
-        rows = [row for item in batch for row in item]
+        encoded = encode_dialogues([row for item in batch for row in item], tokenizer)
+        parts.add(
+            {
+                "tokens": np.array([token for row in encoded for token in row.tokens], dtype=dtype),
+                "learned": np.array([counts for row in encoded for counts in row.learned]),
+                "lengths": np.array([len(row.tokens) for row in encoded], dtype=np.int64),
+            }
+        )
         done += sum(map(item_bytes, batch))
-        for encoded in encode_dialogues(rows, tokenizer):
-            tokens.append(np.array(encoded.tokens, dtype=dtype))
-            learned.append(np.array(encoded.learned))
-            lengths.append(len(encoded.tokens))
         progress(done)
-    starts = np.cumsum(np.array(lengths, dtype=np.int64))
-    return PackedRows(np.concatenate(tokens), np.concatenate(learned), starts, len(items[0]))
+    tokens, learned, lengths = (np.concatenate(list(parts.each(name))) for name in ("tokens", "learned", "lengths"))
+    return PackedRows(tokens, learned, np.concatenate([[0], np.cumsum(lengths)]), len(items[0]))
 
 
 def _save(cache: Path, packed: dict[Split, PackedRows], statistics: dict[str, Any]) -> None:

@@ -1,11 +1,10 @@
-"""The finished parts of a token file that is being made: each is whole or absent, so that a kill loses the last."""
+"""The finished parts of what is being packed: each is whole or absent, so that a kill loses the last one alone."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,8 @@ import numpy.typing as npt
 FOLDER = "parts"
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some documents in a row.
-
-    tokens: [n] with a separator behind each document; lengths, sizes: [D] tokens without it, and UTF-8 bytes;
-    byte_counts: [256] occurrences of each byte value.
-    """
-
-    tokens: npt.NDArray[Any]
-    lengths: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
-    byte_counts: npt.NDArray[np.int64]
-
-
 class PackedParts:
-    """The parts of one split below a folder, in order. One process at a time may add to them."""
+    """The parts of one split below a folder, in order: arrays by name. One process at a time may add to them."""
 
     def __init__(self, folder: Path, split: str) -> None:
         self._folder, self._split = folder / FOLDER, split
@@ -41,26 +26,26 @@ class PackedParts:
     def _finished(self) -> list[Path]:
         return sorted(self._folder.glob(f"{self._split}.*.npz"))
 
-    def __iter__(self) -> Iterator[Part]:
+    def __len__(self) -> int:
+        return len(self._finished)
+
+    def __iter__(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
         for path in self._finished:
             with np.load(path, allow_pickle=False) as stored:
-                yield Part(**{name: stored[name] for name in stored.files})
+                yield {name: stored[name] for name in stored.files}
 
-    def done(self) -> tuple[int, int]:
-        """Documents and UTF-8 bytes of text in the finished parts."""
-        documents = size = 0
+    def each(self, name: str) -> Iterator[npt.NDArray[Any]]:
+        """One array of every part; the others are not read."""
         for path in self._finished:
             with np.load(path, allow_pickle=False) as stored:
-                documents += len(stored["sizes"])
-                size += int(stored["sizes"].sum())
-        return documents, size
+                yield stored[name]
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Mapping[str, Any]) -> None:
         """Write the next part under another name, flush it to the disk, and only then give it its own."""
         path = self._folder / f"{self._split}.{len(self._finished):06d}.npz"
         unfinished = path.with_suffix(".unfinished")
         with unfinished.open("wb") as file:
-            np.savez(file, **vars(part))
+            np.savez(file, **part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)

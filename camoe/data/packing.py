@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camoe.data.packed_parts import PackedParts, Part
+from camoe.data.packed_parts import PackedParts
 from camoe.data.scale_figures import byte_counts
 from camoe.data.token_file import TokenFile, documents_path, token_dtype
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
 
 BATCH_CHARACTERS = 1 << 21
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some documents in a row.
+
+    tokens: [n] with a separator behind each document; lengths, sizes: [D] tokens without it, and UTF-8 bytes;
+    byte_counts: [256] occurrences of each byte value.
+    """
+
+    tokens: npt.NDArray[Any]
+    lengths: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    byte_counts: npt.NDArray[np.int64]
 
 
 def pack(
@@ -33,11 +48,12 @@ def pack(
     same bytes however often it was interrupted. The caller makes the folder visible when all splits are done.
     """
     parts = PackedParts(folder, split)
-    done, size = parts.done()
+    done = sum(map(len, parts.each("sizes")))
+    size = sum(int(sizes.sum()) for sizes in parts.each("sizes"))
     dtype = token_dtype(tokenizer.vocab_size)
     for texts in batches(islice(documents, done, None)):
         part = _part(texts, tokenizer, dtype)
-        parts.add(part)
+        parts.add(vars(part))
         size += int(part.sizes.sum())
         progress(f"tokenising {split}", size)
     return _assemble(parts, folder / f"{split}.bin", split, dtype)
@@ -64,7 +80,7 @@ def _assemble(
     lengths, sizes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     with path.open("wb") as file:
         file.write(first)
-        for part in parts:
+        for part in (Part(**arrays) for arrays in parts):
             content = part.tokens.tobytes()
             file.write(content)
             checksum.update(content)

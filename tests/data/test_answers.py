@@ -11,6 +11,7 @@ import pytest
 
 from camoe.config import ConfigError
 from camoe.config.data import DataConfig
+from camoe.data import answer_data
 from camoe.data.answer_data import AnswerData, prepare_answers
 from camoe.data.answer_loader import AnswerLoader
 from camoe.data.answer_rows import AnswerRows
@@ -144,3 +145,37 @@ def test_long_rows_are_cut_and_items_without_an_answer_left_out(tmp_path: Path) 
     assert short.row_lengths.max() == 33
     with pytest.raises(ConfigError, match=r"data\.sft_path: no answer begins within train.ctx_len 8"):
         AnswerRows(packed, 8).check("data.sft_path")
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_interrupted_preparation_goes_on_to_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """No dialogue is tokenised twice, and nothing but the file is left."""
+    file = tmp_path / "x.jsonl"
+    lines = [{"instruction": f"Count to {n}.", "output": " ".join(map(str, range(n + 1)))} for n in range(40)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(answer_data, "BATCH_ITEMS", 8)
+    encode, calls = answer_data.encode_dialogues, []
+
+    def encode_some(rows: Any, tokenizer: Any) -> Any:
+        if limit is not None and len(calls) == limit:
+            raise KeyboardInterrupt
+        calls.append(repr(rows))
+        return encode(rows, tokenizer)
+
+    def made(folder: str) -> bytes:
+        prepare_answers("sft", DataConfig(sft_path=str(file), cache_dir=folder, valid_fraction=0.3), TOKENIZER)
+        assert not list(Path(folder).glob("*.partial"))
+        (cache,) = Path(folder).glob("sft-*.npz")
+        return cache.read_bytes()
+
+    limit: int | None = None
+    whole = made(str(tmp_path / "whole"))
+    monkeypatch.setattr(answer_data, "encode_dialogues", encode_some)
+    limit = after
+    with pytest.raises(KeyboardInterrupt):
+        made(str(tmp_path / "cache"))
+    limit = None
+    assert made(str(tmp_path / "cache")) == whole
+    assert len(calls) == len(set(calls)) > 4
