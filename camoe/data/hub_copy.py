@@ -6,13 +6,16 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from camoe.config import ConfigError
 from camoe.config.text_source import SourceConfig
 from camoe.data.cache_folder import make_writable
 from camoe.data.hub_stream import HubStream
@@ -67,11 +70,26 @@ class HubCopy:
 
     def fetch(self, progress: Callable[[str, int], None]) -> None:
         """Read from the hub what is not here yet; ConfigError where it cannot be reached or has no such thing."""
+        if self.is_complete:
+            return
         make_writable(self.folder)
-        with FileLock(self.folder / ".lock"):
-            journal = self._journal()
-            if not journal.complete:
-                self._fetch_rest(journal, progress)
+        try:
+            with FileLock(self.folder / ".lock"):
+                journal = self._journal()
+                if not journal.complete:
+                    self._fetch_rest(journal, progress)
+        except ConfigError:
+            self._remove_if_empty()
+            raise
+
+    def _remove_if_empty(self) -> None:
+        """A data set that cannot be read leaves nothing behind; one that broke off keeps its parts."""
+        if self._journal().parts:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # others lie there as well
+            self.folder.parent.rmdir()
+            self.folder.parent.parent.rmdir()
 
     def _fetch_rest(self, journal: Journal, progress: Callable[[str, int], None]) -> None:
         lines: list[bytes] = []

@@ -112,11 +112,7 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
     """A folder of another name that takes its own name when the work succeeds, and waits for more when it does not."""
     unfinished = _unfinished(folder)
     unfinished.mkdir(exist_ok=True)
-    try:
-        yield unfinished
-    except ConfigError:  # the text is unfit: once it is put right, it is another one
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    yield unfinished
     remove_parts(unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)

@@ -191,7 +191,8 @@ def test_dialogues_in_the_hubs_layout(tmp_path: Path) -> None:
 def test_mistakes_are_one_line(hub: str, tmp_path: Path, settings: dict[str, str], message: str) -> None:
     source = SourceConfig(**{"dataset": hub, **settings})
     with pytest.raises(ConfigError) as refusal:
-        prepare(DataConfig(source="mixture", sources={"x": source}, cache_dir=str(tmp_path)), BYTE)
+        prepare(DataConfig(source="mixture", sources={"x": source}, cache_dir=str(tmp_path / "cache")), BYTE)
+    assert not (tmp_path / "cache").exists()
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
