@@ -11,8 +11,11 @@ from analysis.page import write_page
 from camoe.config.experts import ExpertsConfig, expert_labels
 from camoe.inference.token_routes import TokenRoutes
 from camoe.inference.writer import Written
+from camoe.tracking.bars import expert_colours
 from camoe.tracking.printable import printable
 from camoe.tracking.routed_text import family_colour
+
+OPENING = 28  # characters
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,46 @@ class ShownToken:
         return json.dumps(self.span, ensure_ascii=False)
 
 
+@dataclass(frozen=True)
+class ShownExpert:
+    """An expert's share of all winners, and its colour."""
+
+    label: str
+    share: float
+    colour: str
+
+
+@dataclass(frozen=True)
+class ShownText:
+    """A text: its tokens, [L] the Transformer use by layer, and the experts."""
+
+    tokens: Sequence[ShownToken]
+    use_by_layer: Sequence[float]
+    experts: Sequence[ShownExpert]
+
+    @property
+    def use(self) -> float:
+        """Over all layers."""
+        return sum(self.use_by_layer) / len(self.use_by_layer)
+
+    @property
+    def opening(self) -> str:
+        """Its first words, to find it by."""
+        words = " ".join("".join(token.span for token in self.tokens[:24]).split())
+        return f"{words[:OPENING]}\u2026" if len(words) > OPENING else words
+
+
 def write_generation_page(
     path: Path, title: str, facts: dict[str, str], texts: Sequence[Written], experts: ExpertsConfig
 ) -> Path:
     """One self-contained file."""
-    shown = [_tokens(text, text.routes, experts) for text in texts if text.routes is not None]
-    return write_page(
-        path, "generation.html", title=title, facts=facts, texts=shown, layers=[_by_layer(s) for s in shown]
-    )
+    shown = [
+        ShownText(_tokens(text, text.routes, experts), *_shares(text.routes, experts))
+        for text in texts
+        if text.routes is not None
+    ]
+    fair = experts.transformer_prefix / experts.total
+    return write_page(path, "generation.html", title=title, facts=facts, texts=shown, fair=fair)
 
 
 def _tokens(text: Written, routes: TokenRoutes, experts: ExpertsConfig) -> list[ShownToken]:
@@ -76,7 +111,9 @@ def _tokens(text: Written, routes: TokenRoutes, experts: ExpertsConfig) -> list[
     return tokens
 
 
-def _by_layer(tokens: Sequence[ShownToken]) -> list[float]:
-    return [
-        sum(layer.use for layer in layers) / len(tokens) for layers in zip(*(t.layers for t in tokens), strict=True)
-    ]
+def _shares(routes: TokenRoutes, experts: ExpertsConfig) -> tuple[list[float], list[ShownExpert]]:
+    """Transformer use by layer, and every expert's share of all winners."""
+    labels, colours = expert_labels(experts), expert_colours(experts.first_prefix, experts.total)
+    load = routes.load(experts.total).tolist()
+    shown = [ShownExpert(*one) for one in zip(labels, load, colours, strict=True)]
+    return routes.transformer_use(experts.first_prefix).mean(1).tolist(), shown

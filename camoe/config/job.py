@@ -36,6 +36,7 @@ class JobConfig:
         "raw", help="weights to read from a run folder: as trained, or their average", options=("raw", "averaged")
     )
     prompt: str = setting("def ", help="text that the sampled continuation starts from", may_be_empty=True)
+    chat: bool = setting(False, help="prompts are questions of a dialogue: put into the template of phase sft")
     sample_tokens: int = setting(120, help="tokens of the sampled continuation", low=0)
     temperature: float = setting(0.8, help="sampling temperature; 0 takes the most likely token", low=0)
     top_p: float = setting(0.9, help="nucleus sampling mass", above=0, high=1)

@@ -63,6 +63,11 @@ def turns(messages: Sequence[Message], *, last_only: bool = False) -> list[Turn]
     return made
 
 
+def question(text: str) -> str:
+    """What a model reads of one question, up to where its answer begins."""
+    return turns([Message(USER, text), Message(ASSISTANT, "")])[0].prompt
+
+
 def encode_dialogues(dialogues: Sequence[Sequence[Turn]], tokenizer: Tokenizer) -> list[EncodedDialogue]:
     """Tokens of each dialogue. Prompts and answers are encoded apart: no token lies across a mask's boundary."""
     texts = [text for dialogue in dialogues for turn in dialogue for text in (turn.prompt, turn.answer)]

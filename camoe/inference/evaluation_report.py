@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from camoe.inference.benchmark_figures import BenchmarkFigure
 from camoe.inference.domain_scores import DomainScore
@@ -18,14 +19,19 @@ SHOWN_DOMAINS = 10
 
 
 def benchmark_table(figures: Sequence[BenchmarkFigure]) -> Table:
-    """A row per figure."""
-    table = Table("benchmark", "metric")
-    for title in ("value", "± standard error", "documents"):
-        table.add_column(title, justify="right")
+    """A row per figure with its standard error; that of a part by the part's own name."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(overflow="fold")
+    table.add_column()
+    for _ in range(3):
+        table.add_column(justify="right", no_wrap=True)
+    titles = ("benchmark", "metric", "value", "± error", "documents")
+    table.add_row(*(Text(title, style="grey58") for title in titles))
     for figure in figures:
-        error = "" if math.isnan(figure.error) else f"± {figure.error:.4g}"
-        name = f"  {figure.part}" if figure.part else figure.task
-        table.add_row(name, figure.metric, f"{figure.value:.4f}", error, f"{figure.n:,}")
+        error = "" if math.isnan(figure.error) else f"± {figure.error:.2g}"
+        name = f"  {figure.part.partition('=')[2] or figure.part}" if figure.part else figure.task
+        value = f"{figure.value:.4f}" if abs(figure.value) < 1e4 else f"{figure.value:.4g}"
+        table.add_row(Text(name), figure.metric, value, error, f"{figure.n:,}")
     return table
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from camoe.config.job import JobConfig
+from camoe.data.chat_template import question
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
 from camoe.inference.continuation import Continuation, Ending, TextState
 from camoe.inference.generation import continue_texts
@@ -47,10 +48,14 @@ class Writer:
         self._ending = Ending(SEPARATOR, job.stop.encode(), tokenizer)
 
     def go_on(self, texts: Sequence[TextState], prompts: Sequence[str], *, traced: bool) -> list[Written]:
-        """Adds a prompt to each text and continues it; a text that is empty so far starts a document."""
+        """Adds a prompt to each text and continues it; a text that is empty so far starts a document.
+
+        With job.chat a prompt is a question, and what is written of it is the template's.
+        """
+        prompts = [question(prompt) for prompt in prompts] if self.job.chat else prompts
         continuations, given = [], []
         for number, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
-            tokens = self.tokenizer.encode(prompt)
+            tokens = [*self._end_of_answer(text), *self.tokenizer.encode(prompt)]
             text.add(tokens if text.tokens else [SEPARATOR, *tokens])
             generator = torch.Generator(device=self.model.device).manual_seed(self.seed + number)
             continuations.append(Continuation(text, self._sampling, generator, self._ending, self.job.sample_tokens))
@@ -59,6 +64,10 @@ class Writer:
         with matmul_precision("highest"), computing_in("fp32", self.model):
             continue_texts(self.model, continuations, traced=traced)
         return [self._written(*one) for one in zip(prompts, given, continuations, strict=True)]
+
+    def _end_of_answer(self, text: TextState) -> list[int]:
+        """The separator that stands before a further question, where the answer before it was broken off."""
+        return [SEPARATOR] if self.job.chat and text.tokens and text.tokens[-1] != SEPARATOR else []
 
     def _written(self, prompt: str, given: list[int], one: Continuation) -> Written:
         out = self._until_stop(one.out)

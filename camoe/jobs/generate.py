@@ -19,6 +19,7 @@ from camoe.inference.writer import Writer, Written
 from camoe.jobs.output_file import SAFETENSORS_HEADER, refuse_overwriting
 from camoe.jobs.trained_run import TrainedRun, open_trained_run
 from camoe.tracking.routed_text import RoutedText, print_shares, print_text
+from camoe.tracking.shown_path import shown_path
 
 
 def run(config: RunConfig, command: CommandRecord) -> None:
@@ -100,4 +101,4 @@ def _keep(texts: Sequence[Written], trained: TrainedRun, *, together: bool) -> N
     page = write_generation_page(
         trained.result(f"{name}.html"), trained.config.name, facts, texts, trained.config.experts
     )
-    print(f"page {page}", file=sys.stderr)
+    print(f"page {shown_path(page)}", file=sys.stderr)

@@ -16,7 +16,7 @@ from camoe.data.answer_data import AnswerData, prepare_answers
 from camoe.data.answer_loader import AnswerLoader
 from camoe.data.answer_rows import AnswerRows
 from camoe.data.byte_tokenizer import ByteTokenizer
-from camoe.data.chat_template import encode_dialogues, turns
+from camoe.data.chat_template import encode_dialogues, question, turns
 from camoe.data.dialogue_records import dialogue_of, pair_of
 
 TOKENIZER = ByteTokenizer()
@@ -49,6 +49,10 @@ def test_the_template_and_what_of_it_is_learned() -> None:
         " Ho\0 Ta\0",
     )
     assert _text_and_learned(SHAREGPT) == ("\0User: Hi\n\nAssistant: Ho\0", " Ho\0")
+
+
+def test_a_question_is_what_stands_before_its_answer() -> None:
+    assert question("Add.\n1\n\n\n2 ") == turns(dialogue_of(ALPACA, "here"))[0].prompt
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_the_seven_phases_learn_to_answer_and_to_prefer(folder: Path) -> None:
     (folder / "path" / "to").mkdir(parents=True)
     (folder / "path" / "to" / "dialogues").symlink_to(SHARED / "sft_instruct1100")
     (folder / "path" / "to" / "pairs").symlink_to(SHARED / "pref_instruct1100")
-    (command,) = documented("finetuning.md")
+    command, chat = documented("finetuning.md")
     steps = {"prewarm": 5, "warm": 5, "criticwarm": 5, "prenormal": 5, "normal": 40, "sft": 60, "rlhf": 60}
     text = SHARED / "tinystories"
     small = [
@@ -131,6 +131,8 @@ def test_the_seven_phases_learn_to_answer_and_to_prefer(folder: Path) -> None:
     ]
     _succeed(folder, [[*command, *TINY, *small]])
     (run,) = folder.glob("outputs/2*/*")
+    (answer,) = _succeed(folder, [chat], str(run.relative_to(folder)))
+    assert answer.output.startswith("User: What is rain?\n\nAssistant: ")
     evaluations: dict[int, dict[str, Any]] = {}
     for record in records(run):
         evaluations.setdefault(record["step"], {}).update(record)

@@ -12,7 +12,7 @@ from rich.console import Console
 from analysis.generation_page import write_generation_page
 from camoe.config import ConfigError
 from camoe.config.command_record import CommandRecord
-from camoe.config.experts import ExpertsConfig
+from camoe.config.experts import ExpertsConfig, expert_labels
 from camoe.data.byte_tokenizer import ByteTokenizer
 from camoe.inference.continuation import TextState
 from camoe.inference.writer import Writer, Written
@@ -78,6 +78,24 @@ def test_a_continuation_ends_after_the_stop_text_which_is_not_shown() -> None:
     assert ended.routes.price.shape[1] == len(ended.spans) == 2 + ended.n_drawn
 
 
+@pytest.mark.parametrize("broken_off", [True, False])
+def test_questions_of_a_dialogue_stand_in_the_template_of_training(broken_off: bool) -> None:
+    writer, text = _writer(chat=True, sample_tokens=5), TextState()
+    (first,) = writer.go_on([text], ["Hi \n"], traced=True)
+    if not broken_off:
+        text.add([0])
+    (second,) = writer.go_on([text], ["Why?"], traced=True)
+    begun, asked = b"\0User: Hi\n\nAssistant:", b"\0User: Why?\n\nAssistant:"
+    said = len(begun) + 5
+    assert bytes(text.tokens[: len(begun)]) == begun
+    assert bytes(text.tokens[said : said + len(asked)]) == asked
+    assert (first.text[:8], second.text[:10]) == ("User: Hi", "User: Why?")
+    assert second.routes is not None
+    assert "".join(second.spans) == second.text
+    if broken_off:
+        assert second.routes.price.shape[1] == len(second.spans)
+
+
 def test_characters_of_several_tokens_stand_with_the_last_of_them() -> None:
     (written,) = _writer(sample_tokens=0).go_on([TextState()], ["aé€"], traced=True)
     assert written.spans == ["a", "", "é", "", "", "€"]
@@ -96,6 +114,18 @@ def test_the_page_holds_every_layer_of_every_token_and_no_markup_of_the_text(wri
     assert page.count('class="token') == len(written.spans)
     assert page.count('class="token drawn"') == written.n_drawn
     assert page.count("<i>L01</i>") == len(written.spans)
+    routes = written.routes
+    assert routes is not None
+    assert routes.difficulty is not None
+    (first, second), (weight, other) = routes.experts[1, 4].tolist(), routes.weights[1, 4].tolist()
+    labels = expert_labels(EXPERTS)
+    hover = page.split('class="token')[5].split("<i>L01</i>")[1]
+    for shown in (
+        f"{labels[first]} {weight:.2f}, {labels[second]} {other:.2f}",
+        f"{routes.price[1, 4]:+.3f}",
+        f"{routes.difficulty[1, 4]:+.3f}",
+    ):
+        assert shown in hover.replace("\u2212", "-"), shown
     assert "<b>&amp;" not in page
     assert "&lt;" in page
     assert "&lt;i&gt;" in page

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional
 
 from camoe.model.language_model import LanguageModel
-from camoe.training.objectives import IGNORED, Batch, compute_losses
+from camoe.routing.election_terms import NO_EXPERIMENT
+from camoe.training.objectives import IGNORED, Batch, compute_losses, settlement_record
 from tests.small_run import small_run
 
 
@@ -33,3 +34,21 @@ def test_the_loss_is_the_cross_entropy_of_the_logits(tied: bool) -> None:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and parameter.grad.any():
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-9, atol=1e-11, msg=name)
+
+
+@pytest.mark.parametrize("economy", ["v21", "calibrated"])
+def test_what_is_masked_behind_a_row_adds_to_no_loss_no_gradient_and_no_market(economy: str) -> None:
+    model = LanguageModel(small_run(economy, router={"losses": {"switch": {"weight": 0.1}}})).double()
+    tokens = torch.randint(1, 256, (2, 15), generator=torch.Generator().manual_seed(0))
+    targets = tokens[:, 1:].clone()
+    targets[:, :3] = targets[:, 9:] = IGNORED
+    seen = []
+    for length in (9, 14):
+        model.zero_grad(set_to_none=True)
+        losses = compute_losses(model, Batch(tokens[:, :length], targets[:, :length]))
+        losses.total.backward()
+        market = settlement_record(model, losses, NO_EXPERIMENT, torch.tensor(12))
+        gradients = [torch.zeros(1) if p.grad is None else p.grad.clone() for p in model.parameters()]
+        seen.append((losses.named(), gradients, market.token_loss[market.mask], market.mask.sum()))
+    assert set(seen[0][0]) > {"language_model"}, "the router's and the critic's losses are among them"
+    torch.testing.assert_close(seen[0], seen[1], rtol=2e-6, atol=1e-9)  # the critics compute in float32
