@@ -129,8 +129,12 @@ class CongestionConfig:
 class ComputeConfig:
     """(14) The price of FLOPs."""
 
-    kind: str = setting("none", help="price that holds FLOPs at a budget", options=("none", "budget"))
-    budget: float = setting(1.0, help="FLOPs per token allowed, as a multiple of those under an even load", above=0)
+    kind: str = setting(
+        "none",
+        help="price that holds FLOPs at a budget: as a ceiling (budget), or from both sides (equal)",
+        options=("none", "budget", "equal"),
+    )
+    budget: float = setting(1.0, help="FLOPs per token aimed at, as a multiple of those under an even load", above=0)
     gain: float = setting(0.5, help="price per half-life and unit of relative excess", low=0)
     half_life: float = setting(100e3, help="tokens of that half-life", above=0)
 

@@ -45,6 +45,9 @@ class ExpertsConfig:
     )
     hidden_ratio: int = setting(4, help="hidden width of a feed-forward expert, in multiples of n_embd", low=1)
     hidden: int | None = setting(None, help="exact hidden width of every feed-forward expert, over hidden_ratio", low=1)
+    equal_flops: bool = setting(
+        False, help="experts as wide as makes training cost what this mix costs under a gate alone (critic, audits)"
+    )
     token_shift: bool = setting(True, help="RWKV experts mix in the previous token (false: the published variant)")
     shared: int = setting(
         0, help="experts that serve every token with weight 1, beside the routed ones", low=0, high=MOST
@@ -103,6 +106,16 @@ class ExpertsConfig:
                 f"experts (SwiGLU); give experts.hidden, such as {width // self.total}"
             )
         return width // self.total
+
+    def check_equal_flops(self, n_embd: int) -> None:
+        """ConfigError where equal_flops finds no one width to change."""
+        widths = {kind: self.hidden_width(kind, n_embd) for kind in WITH_HIDDEN if self.has(kind)}
+        if self.equal_flops and len(set(widths.values())) != 1:
+            have = ", ".join(f"{kind} {width}" for kind, width in widths.items()) or "none"
+            raise ConfigError(
+                f"experts.equal_flops: true needs experts with a hidden layer, all of one width, but has {have}; "
+                + ("give experts.hidden" if widths else "choose another mix (group experts)")
+            )
 
 
 def expert_labels(experts: ExpertsConfig) -> list[str]:

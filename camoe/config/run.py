@@ -167,6 +167,7 @@ class RunConfig:
         for kind in WITH_HIDDEN:
             if self.experts.has(kind):
                 self.experts.hidden_width(kind, self.model.n_embd)
+        self.experts.check_equal_flops(self.model.n_embd)
         by_cost = isinstance(self.economy, CalibratedConfig) and self.economy.congestion.target == "inverse_cost"
         if by_cost and (self.experts.zero or self.experts.copy):
             raise ConfigError(

@@ -28,6 +28,10 @@ class AuditPlan:
         """The one layer that is audited in a window, after so many audited windows."""
         return earlier_audits % self.n_layer
 
+    def passes(self, n_expert: int) -> int:
+        """Forward passes, from the audited layer on, that an audited token costs among so many experts."""
+        return {"replacement": 1, "midpoint": 2, "leave_one_out": n_expert}[self.kind]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredCredit:

@@ -86,7 +86,7 @@ def model_to_train(config: RunConfig, placement: Placement) -> LanguageModel:
 
 def row_widths(run: RunConfig) -> tuple[int, ...]:
     """Widths of the rows that grouped products read and write."""
-    model, experts = run.model, as_built(run).experts
+    model, experts = run.model, as_built(run, LanguageModel).experts
     hidden = [experts.hidden_width(kind, model.n_embd) for kind in WITH_HIDDEN if experts.has(kind)]
     widths = (model.n_embd, *hidden)
     return (*widths, model.prefix_len * model.low_rank) if experts.transformer_prefix else widths

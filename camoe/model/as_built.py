@@ -12,15 +12,26 @@ from camoe.config.experts import ExpertsConfig
 from camoe.config.run import RunConfig
 from camoe.model.bridge import LinearStateBridge
 from camoe.model.cost import matrix_weights, share_of_bridged
+from camoe.model.equal_flops import Build, equal_hidden, reference_flops
 from camoe.model.experts.build import build_experts, build_shared_experts
 from camoe.routing.gate import Gate
 
 
-def as_built(config: RunConfig) -> RunConfig:
+def as_built(config: RunConfig, build: Build) -> RunConfig:
     """The configuration whose mix and top_k are those of the model; what is built already stays as it is.
 
-    learned_soft: all experts win. dense: one RWKV expert of equal active FLOPs, see `dense_hidden`.
+    learned_soft: all experts win. dense: one RWKV expert of equal active FLOPs, see `dense_hidden`. With
+    `experts.equal_flops` all other mixes too become as wide as costs training the same; `build` makes the models that
+    are compared, on the meta device.
     """
+    built = _of_router(config)
+    if not built.experts.equal_flops:
+        return built
+    hidden = equal_hidden(built, reference_flops(config, build), build)
+    return replace(built, experts=replace(built.experts, hidden=hidden, equal_flops=False))
+
+
+def _of_router(config: RunConfig) -> RunConfig:
     if config.router.kind == "learned_soft":
         return replace(config, router=replace(config.router, top_k=config.experts.total))
     if config.router.kind == "dense":

@@ -10,6 +10,9 @@ from torch import nn
 from camoe.config.experts import KINDS
 from camoe.model.rooms import OF_THE_MODEL, ModelParts, room_modules
 
+LEARNING = 3
+"""Forward passes that a training token costs: its own, and a backward of two, for inputs and for weights (Kaplan et al.
+2020, section 2.1). Computing again to save memory is not counted; what is frozen counts as if it learned."""
 WHERE_EXPERTS_SERVE = (*KINDS, "bridge")
 
 
@@ -74,6 +77,12 @@ def model_cost(model: ModelParts) -> ModelCost:
         n_prefix=model.config.experts.transformer_prefix,
         other_flops=round(sum(cost.flops for name, cost in rooms.items() if name not in WHERE_EXPERTS_SERVE)),
     )
+
+
+def head_share(model: ModelParts) -> float:
+    """The head's part of a forward pass, under an even load."""
+    whole = model_cost(model).flops_per_token(model.config.model.n_layer, model.config.router.top_k)
+    return room_costs(model)["head_loss"].flops / whole
 
 
 def room_costs(model: ModelParts) -> dict[str, RoomCost]:

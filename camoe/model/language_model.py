@@ -44,7 +44,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
-        config = as_built(config)
+        config = as_built(config, type(self))
         model, seed, vocab = config.model, config.seeds.init, config.tokenizer.vocab_size
         self.config = config
         self.precision = config.train.precision

@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from camoe.config import RunConfig
 from camoe.kernels.wkv7 import choose_backend
+from camoe.model.as_built import as_built
 from camoe.model.language_model import LanguageModel
 from camoe.model.rooms import room
 from camoe.model.stream import Stream
@@ -41,6 +42,7 @@ class SimulatedStep:
     """
 
     def __init__(self, config: RunConfig, wkv_backend: str) -> None:
+        config = as_built(config, LanguageModel)  # with the widths of the deep model
         self.layers = RepresentativeLayers.of_run(config)
         self.config = self.layers.shallow(config)
         with torch.device("meta"):

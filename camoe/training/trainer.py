@@ -18,6 +18,7 @@ from camoe.config.diagnostics import WATCH
 from camoe.config.signature import result_settings
 from camoe.data.step_rows import StepRows
 from camoe.kernels.ranks import ALONE, Ranks
+from camoe.model.cost import LEARNING
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
@@ -45,7 +46,7 @@ from camoe.training.router_noise import RouterNoise
 from camoe.training.step_reader import StepReader
 from camoe.training.stopwatch import Stopwatch
 from camoe.training.train_step import StepResult, train_step
-from camoe.training.training_flops import LEARNING, AuditCost, counting_passes, training_flops
+from camoe.training.training_flops import AuditCost, counting_passes, training_flops
 from camoe.training.training_text import TrainingText
 from camoe.training.weight_average import WeightAverage
 

@@ -36,7 +36,7 @@ def test_the_options() -> None:
         "floor": ["none", "water_filling"],
         "bank": ["elastic", "entropy", "none"],
         "congestion": ["none", "pid", "proportional", "quantile", "sign"],
-        "compute": ["budget", "none"],
+        "compute": ["budget", "equal", "none"],
         "alpha": ["agreement", "fixed", "holdout"],
         "critic": ["log_scoring", "unsettled", "untrained"],
         "ledger": ["rows", "totals"],

@@ -49,9 +49,9 @@ def test_dense_costs_what_the_mix_costs_within_one_hidden_unit(mix: str, top_k: 
     unit = 4 * dense.model.n_embd * dense.model.n_layer
     gate = 2 * 2 * 64 * (32 + 1) if probe.experts.total == 1 else 0  # topk has one even where there is no choice
     assert abs(_cost(composed) - gate - _cost(dense)) <= unit / 2
-    built = as_built(dense)
+    built = as_built(dense, LanguageModel)
     assert (built.experts.total, built.router.top_k) == (1, 1)
-    assert as_built(built) == built
+    assert as_built(built, LanguageModel) == built
 
 
 def test_a_dense_layer_holds_one_expert_and_no_gate_and_no_bridge() -> None:
@@ -74,7 +74,7 @@ def _gated(hidden: int) -> RunConfig:
 
 
 def test_learned_soft_lets_all_experts_win() -> None:
-    built = as_built(_of("learned_soft", 2))
+    built = as_built(_of("learned_soft", 2), LanguageModel)
     assert built.router.top_k == built.experts.total == 4
     assert _cost(_of("learned_soft", 1)) == _cost(_of("topk", 4))
 
@@ -82,4 +82,4 @@ def test_learned_soft_lets_all_experts_win() -> None:
 @pytest.mark.parametrize("kind", ["dual_path", "token_hash", "modulo_prior", "frozen"])
 def test_other_routers_leave_the_configuration_as_it_is(kind: str) -> None:
     config = _of(kind, 2)
-    assert as_built(config) is config
+    assert as_built(config, LanguageModel) is config

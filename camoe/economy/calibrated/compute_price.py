@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from camoe.config.calibrated import ComputeConfig
@@ -29,10 +30,11 @@ def over_even(served: Tensor, tokens: Tensor, expert_flops: Tensor, even: Tensor
 
 
 def updated(config: ComputeConfig, state: CalibratedState, ratio: Tensor, tokens: Tensor) -> Tensor:
-    """mu <- max(0, mu + g r_N(H) (F/B - 1)), []."""
+    """mu <- max(0, mu + g r_N(H) (F/B - 1)), []; of kind `equal` without the maximum, so that F may not fall short."""
     if config.kind == "none":
         return state.compute_price
-    return ascended(state.compute_price, config.gain * rate(tokens, config.half_life), ratio)
+    least = 0.0 if config.kind == "budget" else -torch.inf
+    return ascended(state.compute_price, config.gain * rate(tokens, config.half_life), ratio, least)
 
 
 def ascended(price: Tensor, gain: Tensor | float, ratio: Tensor, least: float = 0.0) -> Tensor:

@@ -32,7 +32,7 @@ CHOICES = {
     "ventures": ("critic", "ucb", "none"),
     "bank": ("entropy", "none"),
     "congestion": ("none", "sign", "proportional", "pid", "quantile"),
-    "compute": ("budget", "none"),
+    "compute": ("budget", "equal", "none"),
     "alpha": ("fixed", "agreement", "holdout"),
     "placebo": ("none", "shuffled", "shadow", "frozen"),
 }

@@ -1,0 +1,64 @@
+"""Arms of the studies that claim equal FLOPs have them: as composed, and as measured."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from camoe.model.cost import model_cost
+from camoe.model.equal_flops import training_flops_per_token
+from camoe.model.language_model import LanguageModel
+from tests.sweeping import planned_study
+from tests.training.small_trainer import small_trainer
+
+STUDIES = ("router_ablation", "systems")
+WITHOUT_A_PRICE = {"v21": 0.03, "v21_market_only": 0.03, "token_hash": 0.01, "cdrmix_drop": 0.2}
+"""What may move FLOPs in arms that have no price of them: who serves, by published rules; what is dropped."""
+SHORT = (
+    *("seed=1", "tokenizer=byte", "tracking=local", "kernel.wkv=chunked"),
+    *("train.ctx_len=64", "train.micro_batch=4", "train.eval_sequences=2"),
+)
+STEPS = 30
+MOVING = 10
+"""Steps that prices, which start at zero, are given first."""
+
+planned = cache(planned_study.planned)
+
+
+def _even(model: LanguageModel) -> float:
+    return model_cost(model).flops_per_token(model.config.model.n_layer, model.config.router.top_k)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("experts=8r0t",)], ids=["as registered", "homogeneous"])
+@pytest.mark.parametrize("study", STUDIES)
+def test_all_arms_are_composed_to_cost_the_same(study: str, more: tuple[str, ...]) -> None:
+    if study == "systems" and more:
+        pytest.skip("its arms name their mixes")
+    costs = {}
+    for run in planned(study, "seed=1", *more).runs:
+        with torch.device("meta"):
+            costs[run.planned.arm] = training_flops_per_token(LanguageModel(run.config))
+    assert max(costs.values()) / min(costs.values()) < 1.001, costs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES)
+def test_measured_flops_of_training_agree(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Per token, from the load that experts had: within 1 % of an even load's, at which all arms cost the same."""
+    monkeypatch.chdir(tmp_path)
+    ratios = {}
+    for run in planned(study, *SHORT).runs:
+        with small_trainer(run.config, tmp_path / run.planned.arm) as trainer:
+            for _ in range(MOVING):
+                trainer.advance()
+            trainer.window.reset()
+            for _ in range(STEPS - MOVING):
+                trainer.advance()
+            forward = trainer.window.record()["routing/flops_per_token"]
+            ratios[run.planned.arm] = forward / _even(trainer.model)
+    wrong = {arm: ratio for arm, ratio in ratios.items() if abs(ratio - 1) > WITHOUT_A_PRICE.get(arm, 0.01)}
+    assert not wrong, ratios
