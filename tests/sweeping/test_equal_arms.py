@@ -15,8 +15,10 @@ from tests.sweeping import planned_study
 from tests.training.small_trainer import small_trainer
 
 STUDIES = ("router_ablation", "systems")
-WITHOUT_A_PRICE = {"v21": 0.03, "v21_market_only": 0.03, "token_hash": 0.01, "cdrmix_drop": 0.2}
+WITHOUT_A_PRICE = {"v21": 0.03, "v21_market_only": 0.03, "cdrmix_drop": 0.2}
 """What may move FLOPs in arms that have no price of them: who serves, by published rules; what is dropped."""
+WHILE_PRICES_MOVE = 0.02
+"""Of steps 10 to 30 on a quarter of the tokens. In 180 steps of the study topk was 0.4 % off, calibrated 0.2 %."""
 SHORT = (
     *("seed=1", "tokenizer=byte", "tracking=local", "kernel.wkv=chunked"),
     *("train.ctx_len=64", "train.micro_batch=4", "train.eval_sequences=2"),
@@ -48,7 +50,7 @@ def test_all_arms_are_composed_to_cost_the_same(study: str, more: tuple[str, ...
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_measured_flops_of_training_agree(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Per token, from the load that experts had: within 1 % of an even load's, at which all arms cost the same."""
+    """Per token, from the load that experts had, over those of an even load, at which all arms cost the same."""
     monkeypatch.chdir(tmp_path)
     ratios = {}
     for run in planned(study, *SHORT).runs:
@@ -60,5 +62,7 @@ def test_measured_flops_of_training_agree(study: str, tmp_path: Path, monkeypatc
                 trainer.advance()
             forward = trainer.window.record()["routing/flops_per_token"]
             ratios[run.planned.arm] = forward / _even(trainer.model)
-    wrong = {arm: ratio for arm, ratio in ratios.items() if abs(ratio - 1) > WITHOUT_A_PRICE.get(arm, 0.01)}
+    wrong = {
+        arm: ratio for arm, ratio in ratios.items() if abs(ratio - 1) > WITHOUT_A_PRICE.get(arm, WHILE_PRICES_MOVE)
+    }
     assert not wrong, ratios
