@@ -76,7 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="see --list; by default all that need no training")
     parser.add_argument("--list", action="store_true", help="what each ROW measures")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: tries the machinery")
-    parser.add_argument("--repetitions", type=int, default=7, help="of what is cheap to repeat (default 7)")
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=7,
+        help="of what is cheap to repeat, at most of what is dear (default 7; 1 is the fastest full run)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder of the JSON and the table")
     parser.add_argument("--page", action="store_true", help="also write the table into docs/performance.md")

@@ -17,7 +17,10 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class Session:
-    """quick: tiny sizes, one repetition, to try the machinery. repetitions: of what is cheap to repeat."""
+    """quick: tiny sizes, one repetition, to try the machinery.
+
+    repetitions: of what is cheap, and the most that there may be of what is dear.
+    """
 
     quick: bool = False
     repetitions: int = 7
@@ -32,5 +35,5 @@ class Session:
         return interleaved(contestants, self.times(full), 0.0 if self.quick else SHORTEST)
 
     def times(self, full: int | None = None) -> int:
-        """Repetitions of something that a full session repeats `full` times."""
-        return 1 if self.quick else full or self.repetitions
+        """Repetitions of something that a full session repeats `full` times, or as often as what is cheap."""
+        return 1 if self.quick else min(full or self.repetitions, self.repetitions)

@@ -114,7 +114,7 @@ def _against_peak(session: Session, shape: Shape, gate: str) -> Iterator[Result]
         "forward": partial(native, *inputs),
         "forward + backward": partial(outputs_and_gradients, native, inputs),
     }
-    seconds = session.race(contestants, 2 * session.repetitions)
+    seconds = session.race(contestants)
     entries = shape[0] * shape[1] * shape[2] * shape[3] ** 2
     for name, slots, must in (
         ("forward", FORWARD_SLOTS, at_least(0.70)),
