@@ -9,12 +9,14 @@ from functools import partial
 import torch
 
 from benchmarks.fma_peak import fma_probe
+from benchmarks.gate import require
 from benchmarks.result import Result
 from benchmarks.sample import Contestant, Sample
 from benchmarks.session import Session
 from benchmarks.whole_step import TINY, our_step
 from benchmarks.wkv7 import make_inputs, outputs_and_gradients
 from benchmarks.workload import build_model, products_of_a_run
+from camoe.kernels.matmul_precision import ACCURATE, product_error
 from camoe.kernels.wkv7 import choose_backend, wkv7
 from camoe.profiling import device_kinds
 from camoe.profiling.operation_counter import OperationCounter
@@ -28,6 +30,9 @@ STATES = (8, 256, 4, 64)  # B, T, H, N
 
 def measure(session: Session) -> Iterator[Result]:
     """One row; its value is the share of the multiply-add peak that float32 products reach."""
+    with products_of_a_run(ROWS, WIDTH):
+        error = product_error(torch.get_float32_matmul_precision(), "cpu")
+    gate = require(error, ACCURATE, "float32 products against float64")
     figures = rates(session)
     value = None
     if "fp32 peak" in figures:
@@ -37,6 +42,7 @@ def measure(session: Session) -> Iterator[Result]:
         what=f"products {ROWS} x {WIDTH} x {WIDTH} over the peak; figures of this machine's CPU for job=plan",
         value=value or Sample((0.0,), "share"),
         figures=figures,
+        gate=gate,
     )
 
 
