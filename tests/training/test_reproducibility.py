@@ -26,7 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reproducibility.md"
 STEPS, SEQUENCES, T = 3, 8, 64  # enough numbers that torch gives every thread a share
 BACKENDS, THREADS, PRECISIONS = ("native", "chunked", "reference"), (1, 2, 4), ("fp32", "bf16")
-CASES = [(wkv, precision, threads) for wkv in BACKENDS for precision in PRECISIONS for threads in THREADS]
+CASES = [
+    (wkv, precision, threads)
+    for wkv in BACKENDS
+    for precision in PRECISIONS
+    for threads in THREADS
+    if threads < 4 or wkv == "native"  # more threads than cores are slow
+]
 QUICK = [("native", "fp32", 2)]
 APART = {"fp32": 1e-5, "bf16": 2e-2}
 """Relative difference of losses after STEPS steps on other numbers of threads or backends; large on purpose."""
@@ -113,7 +119,7 @@ def test_computing_again_changes_no_bit(precision: str) -> None:
 def test_other_numbers_of_threads_give_the_same_to_rounding(wkv: str, precision: str) -> None:
     """No promise of bits: torch adds up long sums in as many parts as it has threads."""
     one = _trained(wkv, precision, 1)
-    for threads in THREADS[1:]:
+    for threads in THREADS[1 : 3 if wkv == "native" else 2]:
         assert _trained(wkv, precision, threads).losses == pytest.approx(one.losses, rel=APART[precision])
 
 
