@@ -18,3 +18,8 @@ class ParallelConfig:
         help="replicate: every process holds all weights, gradients and moments; shard: each a part of all of them",
         options=("replicate", SHARD),
     )
+    experts: int = setting(
+        1,
+        help="processes side by side that run an equal share of every layer's experts each, for the tokens of all",
+        low=1,
+    )

@@ -197,6 +197,11 @@ class RunConfig:
             )
 
     def _check_parallel(self) -> None:
+        if self.experts.total % self.parallel.experts:
+            raise ConfigError(
+                f"parallel.experts: {self.parallel.experts} processes cannot own equally many of {self.experts.total} "
+                "experts (group experts); must be a divisor of their number"
+            )
         if self.parallel.weights != SHARD:
             return
         if self.optimizer.kind == "adamw8bit":

@@ -86,7 +86,9 @@ def _ranks_lines(config: RunConfig, ranks: Ranks) -> list[Choice]:
     share = BatchShare.of(config.train, ranks.index, ranks.count)
     size = share.parts[0].stop - share.parts[0].start
     holds = ", holds its part of the weights" if config.parallel.weights == SHARD else ""
-    takes = f"each takes {len(share.parts)} x {size} sequences{holds}; {ranks.link}"
+    owners = config.parallel.experts
+    runs = f", {owners} together run the experts" if owners > 1 else ""
+    takes = f"each takes {len(share.parts)} x {size} sequences{holds}{runs}; {ranks.link}"
     return [Choice("processes", str(ranks.count), takes)]
 
 

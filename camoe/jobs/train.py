@@ -111,7 +111,7 @@ def _run(config: RunConfig, command: CommandRecord, interruption: Interruption, 
             averaged = trainer.scores.averaged(held_out)
             answer_scores = trainer.scores.of_answers("final")
             continuation = ""
-            if config.router.causal and (ranks.is_first or trainer.weights.divided):  # a part alone writes nothing
+            if config.router.causal and (ranks.is_first or trainer.weights.together):
                 continuation = sample(model, corpus.tokenizer, config.job, config.seeds.init)
         if ranks.is_first:
             _conclude(trainer, folder, corpus, evaluation, averaged, answer_scores, continuation)

@@ -13,6 +13,7 @@ from camoe.economy.layer_quote import LayerQuote
 from camoe.economy.market import Market
 from camoe.kernels.linear import Linear, linear
 from camoe.kernels.linear_cross_entropy import IGNORED, linear_cross_entropy, linear_cross_entropy_reference
+from camoe.kernels.row_exchange import RowExchange
 from camoe.model.as_built import as_built
 from camoe.model.block import Block
 from camoe.model.bridge import LinearStateBridge, OpenBridge
@@ -149,6 +150,12 @@ class LanguageModel(nn.Module):
         for block in self.blocks:
             mixture: Any = block.mixture
             mixture.dispatch = form
+
+    def use_exchange(self, exchange: RowExchange | None) -> None:
+        """Leave each process's experts to it, or run all of them here."""
+        for block in self.blocks:
+            mixture: Any = block.mixture
+            mixture.exchange = exchange
 
     def use_wkv_backend(self, backend: str, chunk_len: int, fast_math: bool = False) -> None:
         """Choose how every layer that has it computes the WKV-7 recurrence."""

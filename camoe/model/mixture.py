@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from camoe.config.economy import EconomyConfig, critic_of
@@ -12,8 +13,10 @@ from camoe.config.experts import ExpertsConfig
 from camoe.config.model import ModelConfig
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import Critic
+from camoe.kernels.row_exchange import RowExchange
 from camoe.model.bridge import OpenBridge
 from camoe.model.dispatch import TokenInputs, run_experts
+from camoe.model.expert_parallel import owned_experts, run_experts_of_owners
 from camoe.model.experts.build import build_experts, build_shared_experts
 from camoe.model.experts.expert import Expert, ExpertContext
 from camoe.model.experts.zero import weights_without_zero_experts
@@ -30,7 +33,8 @@ from camoe.routing.soft_moe import SoftDecision
 class Mixture(nn.Module):
     """E heterogeneous experts, a router, experts that serve always and, where the economy has money, a critic.
 
-    `dispatch`, segments or grouped, is the form in which the experts run.
+    `dispatch`, segments or grouped, is the form in which the experts run. `exchange` reaches the processes that own
+    some of them each; None: all run here.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Mixture(nn.Module):
     ) -> None:
         super().__init__()
         self.dispatch = "segments"
+        self.exchange: RowExchange | None = None
         name = f"blocks.{layer_id}.mixture"
         self.experts = nn.ModuleList(build_experts(layer_id, model, experts, seed=seed, name=f"{name}.experts"))
         self.shared = nn.ModuleList(build_shared_experts(layer_id, model, experts, seed=seed, name=f"{name}.shared"))
@@ -95,12 +100,36 @@ class Mixture(nn.Module):
         weights: Tensor,
     ) -> Tensor:
         """Weighted sums [n,C] of the outputs of winners [n,K], from [n,C] each of what `forward` takes."""
+        if self.exchange is None:
+            return self._run_here(self.expert_list(), bridge, winners, weights, h, previous, readout)
+        owned = [self.expert_list()[index] for index in owned_experts(self.exchange, len(self.experts))]
+        brought = [h, previous] if readout is None or bridge is None else [h, previous, readout]
+
+        def run_owned(rows: Tensor, experts: Tensor) -> Tensor:
+            parts = rows.split([part.shape[1] for part in brought], dim=1)
+            ones = torch.ones_like(experts, dtype=weights.dtype)
+            return self._run_here(owned, bridge if len(parts) == 3 else None, experts, ones, *parts)
+
+        rows = torch.cat(brought, dim=1)
+        shared = bridge.prefix_map.tensors() if bridge is not None else ()
+        return run_experts_of_owners(self.exchange, run_owned, len(self.experts), winners, weights, rows, shared)
+
+    def _run_here(
+        self,
+        experts: list[Expert],
+        bridge: OpenBridge | None,
+        winners: Tensor,
+        weights: Tensor,
+        h: Tensor,
+        previous: Tensor,
+        readout: Tensor | None = None,
+    ) -> Tensor:
         inputs = TokenInputs(h, previous)
         if bridge is not None:
             assert readout is not None, "the bridge reads the state of TimeMix"
             inputs = TokenInputs(h, previous, partial(bridge.bridge, h, readout), bridge.prefix_map)
         run = run_experts_grouped if self.dispatch == "grouped" else run_experts
-        return run(self.expert_list(), winners, weights, inputs)
+        return run(experts, winners, weights, inputs)
 
     def _serving(self, decision: RoutingDecision) -> Tensor:
         """Winners [B,T,K]; E, which is nobody, where none serves."""

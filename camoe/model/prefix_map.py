@@ -26,6 +26,10 @@ class PrefixMap:
     energy: Tensor
     eps: float
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return self.basis, self.gram, self.cross, self.energy
+
     @staticmethod
     def of(up: Tensor, position: Tensor, norm: nn.LayerNorm) -> PrefixMap:
         """From U [C,r], pos [P,C] and the LayerNorm over C; gradients flow to all of them, in their own precision."""

@@ -18,6 +18,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from camoe.kernels.ranks import Ranks
+from camoe.kernels.row_exchange import RowExchange
 from camoe.model.derived_weights import forget_all
 from camoe.model.language_model import LanguageModel
 from camoe.training.gradient_sum import sum_gradients
@@ -32,7 +33,9 @@ class DividedWeights(HeldWeights):
 
     divided = True
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: LanguageModel, exchange: RowExchange | None = None) -> None:
+        super().__init__(model, exchange)
+        self.together = True
         # Only in-place work on what a block returns would matter, and there is none.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
         mesh = init_device_mesh(model.device.type, (torch.distributed.get_world_size(),))
@@ -41,7 +44,6 @@ class DividedWeights(HeldWeights):
             fully_shard(block, mesh=mesh, ignored_params=critics)
         fully_shard(model, mesh=mesh, ignored_params=critics)
         register_fsdp_forward_method(model, "hidden")
-        self._model = model
         self._units = [module for module in model.modules() if isinstance(module, FSDPModule)]
         for unit in self._units:
             unit.set_gradient_divide_factor(1.0)  # losses are shares of the whole step's mean already
@@ -59,7 +61,8 @@ class DividedWeights(HeldWeights):
         for unit in self._units:
             unit.unshard()
         try:
-            yield
+            with super().whole():
+                yield
         finally:
             self._gather_and_let_go(enabled=True)
             self.rest()

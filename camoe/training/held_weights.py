@@ -6,7 +6,7 @@ Everything that training does with them beside the forward and backward pass its
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from camoe.config import ConfigError
 from camoe.config.parallel import SHARD, ParallelConfig
 from camoe.kernels.ranks import Ranks
+from camoe.kernels.row_exchange import RowExchange
 from camoe.model.language_model import LanguageModel
 from camoe.training.gradient_sum import sum_gradients
 
@@ -23,17 +24,35 @@ ByFile = Mapping[str, Mapping[str, Tensor]]
 
 
 class HeldWeights:
-    """Every rank holds all of them, and gradients are added up once per step."""
+    """Every rank holds all of them, and gradients are added up once per step.
+
+    together: whether all ranks have to run forward passes together, because they communicate in them.
+    """
 
     divided = False
-    """Whether a rank holds a part of every tensor alone, so that all ranks have to run forward passes together."""
+    """Whether a rank holds a part of every tensor alone."""
+
+    def __init__(self, model: LanguageModel | None = None, exchange: RowExchange | None = None) -> None:
+        """exchange: among the ranks that run each other's experts; None: each runs all of its own."""
+        self.together = exchange is not None
+        self._model, self._exchange = model, exchange
+        self._use(exchange)
+
+    def _use(self, exchange: RowExchange | None) -> None:
+        if self._model is not None:
+            self._model.use_exchange(exchange)
 
     def rest(self) -> None:
         """After forward and backward passes: the model's parameters are those that the optimiser moves."""
 
-    def whole(self) -> AbstractContextManager[None]:
-        """Inside, every rank holds all weights; what is done to them there is lost."""
-        return nullcontext()
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Inside, every rank holds all weights and runs by itself; what is done to divided weights there is lost."""
+        self._use(None)
+        try:
+            yield
+        finally:
+            self._use(self._exchange)
 
     def sum_gradients(self, model: nn.Module, ranks: Ranks) -> None:
         """Every gradient becomes its sum over ranks."""
@@ -87,7 +106,12 @@ WHOLE = HeldWeights()
 
 
 def check_parallel(config: ParallelConfig, device: torch.device, ranks: Ranks) -> None:
-    """Refuse what the ranks' connection cannot do."""
+    """Refuse what these ranks cannot do."""
+    if ranks.count > 1 and ranks.count % config.experts:
+        raise ConfigError(
+            f"parallel.experts: {ranks.count} processes make no groups of {config.experts}; must be a divisor of their "
+            "number"
+        )
     if config.weights == SHARD and device.type == "cuda" and ranks.count > 1 and not ranks.connects_gpus:
         raise ConfigError(
             "parallel.weights: shard needs a GPU for each process, connected by nccl; start one process per GPU, or "
@@ -96,9 +120,16 @@ def check_parallel(config: ParallelConfig, device: torch.device, ranks: Ranks) -
 
 
 def hold_weights(config: ParallelConfig, model: LanguageModel, ranks: Ranks) -> HeldWeights:
-    """Leave the model as it is, or divide its parameters among the ranks, in place."""
-    if config.weights != SHARD or ranks.count == 1:
+    """Leave the model as it is, or divide its parameters and the work of its experts among the ranks, in place."""
+    if ranks.count == 1:
         return WHOLE
+    exchange = None
+    if config.experts > 1:
+        from camoe.training.expert_exchange import GroupExchange
+
+        exchange = GroupExchange(ranks, config.experts)
+    if config.weights != SHARD:
+        return HeldWeights(model, exchange)
     from camoe.training.divided_weights import DividedWeights  # torch.distributed's tensors are slow to import
 
-    return DividedWeights(model)
+    return DividedWeights(model, exchange)

@@ -69,7 +69,7 @@ def train_step(
         _add_up(figures, losses.figures())
         routed.append((losses.trace.decision(), losses.mask))
         if settles:
-            _report_to_market(settlement, model, micro, losses, window_tokens, together=weights.divided)
+            _report_to_market(settlement, model, micro, losses, window_tokens, together=weights.together)
     totals, figures = _over_ranks(totals, ranks), _over_ranks(figures, ranks)
     with room("router"):
         balance = model.balancer.window_sums(routed, ranks)

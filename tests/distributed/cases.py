@@ -59,11 +59,20 @@ GLOBAL = {
 ROUTERS = {"global": GLOBAL, **{router: {"kind": router, **SWITCH} for router in BALANCED}}
 """Router of a case; otherwise `SWITCH`."""
 ONLY_CRITIC = {"steps": 1, **dict.fromkeys(PARAMETER_GROUPS, 0.0), "critic": 1.0}
+ONLY_PREFIX = {"steps": 1, **dict.fromkeys(PARAMETER_GROUPS, 0.0), "transformer_experts": 1.0}
+ONLY_BRIDGE = {"steps": 1, **dict.fromkeys(PARAMETER_GROUPS, 0.0), "bridge": 1.0, "router_gate": 1.0}
 MORE: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": {"kind": "muon"}, "averaging": {"kind": "ema", "start": 0.5}},
     "recompute": {"train": {"recompute": "block"}},
     "phases": {
-        "phase": {"schedule": {"normal": {"steps": 1}, "criticwarm": {"steps": 1, **ONLY_CRITIC}, "end": {"steps": 2}}}
+        "phase": {
+            "schedule": {
+                "normal": {"steps": 1},
+                "criticwarm": {"steps": 1, **ONLY_CRITIC},
+                "end": ONLY_PREFIX,
+                "bridge": ONLY_BRIDGE,
+            }
+        }
     },
 }
 """Other settings of a case."""
@@ -89,21 +98,34 @@ DIVIDED = (
 """Cases that are also run with weights divided among ranks."""
 
 
+OWNED: dict[int, list[tuple[str, str, int]]] = {
+    2: [
+        ("midpoint", "replicate", 2),
+        ("recompute", "shard", 2),
+        ("phases", "shard", 2),
+        ("audited_answers", "replicate", 2),
+    ],
+    4: [("calibrated", "replicate", 4), ("global", "replicate", 2), ("midpoint", "shard", 2)],
+}
+"""By number of ranks: cases whose experts are run by so many ranks together, and how weights are held."""
+
+
 def reads_answers(case: str) -> bool:
     """Whether the case's phases read dialogues and pairs."""
     return case.endswith("answers")
 
 
 class Variant(NamedTuple):
-    """A case with a step of `micro_batch` x `grad_accum` sequences, and what each rank holds of the weights."""
+    """A case with a step of `micro_batch` x `grad_accum` sequences, what a rank holds, and how many share experts."""
 
     case: str
     micro_batch: int = 2
     grad_accum: int = 2
     weights: str = "replicate"
+    owners: int = 1
 
     def __str__(self) -> str:
-        return f"{self.case}.{self.micro_batch}x{self.grad_accum}.{self.weights}"
+        return f"{self.case}.{self.micro_batch}x{self.grad_accum}.{self.weights}{self.owners}"
 
 
 RESUMED, HALF = Variant("calibrated"), "half"
@@ -115,19 +137,20 @@ def variants(count: int) -> list[Variant]:
     shapes = {2: ((2, 2), (4, 1)), 4: ((2, 2),)}[count]
     shared = [Variant(case, *shape) for case in CASES for shape in shapes]
     all_of_them = [*shared, *(Variant(case, *shapes[-1], "shard") for case in DIVIDED)]
+    all_of_them += [Variant(case, *shapes[-1], *shared) for case, *shared in OWNED[count]]
     # With four, each has one row at a time, which would tear pairs of answers apart.
     return [variant for variant in all_of_them if count == 2 or not reads_answers(variant.case)]
 
 
 def config_of(variant: Variant) -> RunConfig:
     """Four sequences per step, with held-out sequences, audits and a balance loss where the economy has them."""
-    case, micro_batch, grad_accum, weights = variant
+    case, micro_batch, grad_accum, weights, owners = variant
     kind, economy = CASES[case]
     usual = {
         "economy": economy,
         "router": ROUTERS.get(case, SWITCH),
         "phase": {"schedule": ANSWERS if reads_answers(case) else PLAIN},
-        "parallel": {"weights": weights},
+        "parallel": {"weights": weights, "experts": owners},
         "train": {"micro_batch": micro_batch, "grad_accum": grad_accum, "eval_sequences": 5},
         "data": DRAWN if reads_answers(case) else {},
     }

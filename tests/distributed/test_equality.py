@@ -37,7 +37,7 @@ class Processes:
 
     def alone(self, variant: Variant) -> dict[str, Tensor]:
         """Outcome of one process, which holds all weights."""
-        variant = variant._replace(weights="replicate")
+        variant = variant._replace(weights="replicate", owners=1)
         if variant not in self._alone:
             self._alone[variant] = outcome(trainer_of(variant, ALONE, self.folder))
         return self._alone[variant]
@@ -80,7 +80,7 @@ def test_ranks_come_to_what_one_process_comes_to(processes: Processes, count: in
     for rank in range(1, count):
         other = processes.together(count, variant, rank)
         assert [name for name in shared if not torch.equal(shared[name], other[name])] == [], "all hold the same bits"
-    commutes = (count, variant.micro_batch, variant.weights) == (2, 2, "replicate")  # a + b = b + a
+    commutes = (count, variant.micro_batch, variant.weights, variant.owners) == (2, 2, "replicate", 1)  # a + b = b + a
     _assert_near(processes.alone(variant), shared, exactly=commutes)
 
 

@@ -83,7 +83,8 @@ def test_two_processes_go_on_with_what_one_began(alone: Path, text: Path, tmp_pa
 
 
 def test_divided_weights_are_saved_in_parts_that_any_process_reads(alone: Path, text: Path, tmp_path: Path) -> None:
-    processes = start(torchrun_variables(2), [RUN, *SMALL, f"data.path={text}", "parallel.weights=shard"], tmp_path)
+    parallel = ["parallel.weights=shard", "parallel.experts=2"]
+    processes = start(torchrun_variables(2), [RUN, *SMALL, f"data.path={text}", *parallel], tmp_path)
     folder = _after_records(tmp_path, processes, 2)
     processes[1].send_signal(signal.SIGTERM)
     assert [code for code, _ in finished(processes, timeout=100)] == [128 + signal.SIGTERM] * 2
@@ -124,9 +125,21 @@ def test_the_error_of_any_process_is_that_of_the_run(text: Path, tmp_path: Path)
     assert (status["state"], status["reason"]) == ("failed", "PeerLost: rank 1: ZeroDivisionError: of rank 1 alone")
 
 
-def test_a_step_that_cannot_be_shared_is_refused_in_one_line(text: Path, tmp_path: Path) -> None:
-    arguments = [RUN, *SMALL, f"data.path={text}", "train.micro_batch=3", "train.grad_accum=1"]
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["train.micro_batch=3", "train.grad_accum=1"],
+            "3 x 1 (train.grad_accum) = 3 sequences per step cannot be shared equally by 2 processes",
+        ),
+        (["parallel.experts=4"], "parallel.experts: 2 processes make no groups of 4"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_in_one_line(
+    text: Path, tmp_path: Path, overrides: list[str], line: str
+) -> None:
+    arguments = [RUN, *SMALL, f"data.path={text}", *overrides]
     for code, errors in finished(start(torchrun_variables(2), arguments, tmp_path), timeout=100):
         assert (code, errors.count("\n")) == (2, 1), errors
-        assert "3 x 1 (train.grad_accum) = 3 sequences per step cannot be shared equally by 2 processes" in errors
+        assert line in errors
     assert list(tmp_path.glob("outputs/2*")) == []
