@@ -92,7 +92,7 @@ def _message(value: object, name: str) -> Message:
         raise BadRecord(f"'{name}' is {_kind(value)}; must be a message")
     role_field, text_field = ("from", "value") if "from" in value else ("role", "content")
     role = value.get(role_field)
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise BadRecord(f"'{name}' has {role_field} {role!r}; must be one of {', '.join(ROLES)}")
     return Message(ROLES[role], _text(value, text_field, f"{name}."))
 

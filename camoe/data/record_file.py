@@ -62,7 +62,6 @@ def _parse(where: str, line: bytes, setting: str) -> dict[str, Any]:
 
 
 def _parquet_documents(path: Path, text_field: str) -> Iterator[str]:
-    import pyarrow
     from pyarrow import parquet
 
     try:
@@ -70,7 +69,9 @@ def _parquet_documents(path: Path, text_field: str) -> Iterator[str]:
             _check_column(path, text_field, file.schema_arrow)
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[text_field]):
                 yield from _texts(batch, text_field)
-    except (pyarrow.ArrowException, OSError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # a damaged file makes the library raise anything
         raise _broken(path, error) from None
 
 
@@ -87,8 +88,11 @@ def _arrow_documents(path: Path, text_field: str) -> Iterator[str]:
             _check_column(path, text_field, reader.schema)
             batches = reader if hasattr(reader, "__iter__") else map(reader.get_batch, range(reader.num_record_batches))
             for batch in batches:
+                batch.validate(full=True)  # offsets are not looked at before they are followed
                 yield from _texts(batch, text_field)
-    except (pyarrow.ArrowException, OSError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # a damaged file makes the library raise anything
         raise _broken(path, error) from None
 
 
@@ -105,7 +109,9 @@ def _texts(batch: Any, text_field: str) -> Iterator[str]:
 
 
 def _broken(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"data.path: {path} cannot be read ({str(error).splitlines()[0]})")
+    return ConfigError(
+        f"data.path: {path} cannot be read ({' '.join(str(error).split())[:200] or type(error).__name__})"
+    )
 
 
 def _no_such_field(where: str, text_field: str, fields: Iterable[str], setting: str = "data.text_field") -> ConfigError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import signal
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from camoe.sweeping.arm_task import ArmEnd
 from camoe.sweeping.job_log import JOBS, Job
@@ -44,9 +46,22 @@ def _results(sweep_folder: Path, job: Job) -> list[Path]:
     return sorted((sweep_folder / JOBS).glob(f"{job.job_id}_*_result.pkl"))
 
 
+class _Answers(pickle.Unpickler):
+    """Reads submitit's answers, which hold texts or an `ArmEnd`; nothing else is imported, so nothing is executed."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The one class that an answer may hold."""
+        if (module, name) != (ArmEnd.__module__, ArmEnd.__qualname__):
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
+        return ArmEnd
+
+
 def _read(result: Path) -> ArmEnd:
-    kind, value = pickle.loads(result.read_bytes())
-    return value if kind == "success" else ArmEnd("failed", exception_line(value))
+    try:
+        kind, value = _Answers(BytesIO(result.read_bytes())).load()
+        return value if kind == "success" else ArmEnd("failed", exception_line(value))
+    except Exception as error:  # a damaged pickle raises anything
+        return ArmEnd("failed", f"{shown_path(result)} is no answer of a job ({type(error).__name__})")
 
 
 def exception_line(trace: str) -> str:

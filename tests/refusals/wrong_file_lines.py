@@ -147,7 +147,9 @@ _OTHERS = {
     "resume=torn_config": ("config.yaml: not readable as YAML",),
     "resume=run model.n_layer=3": ("resume: run goes on with its own configuration; leave out model.n_layer=3",),
     f"{TINY} data.path=source.txt data.cache_dir=file": ("data.cache_dir: ", "cannot be made"),
-    f"{TINY} data.path=source.txt train.ctx_len=1000000": ("train.ctx_len: 1000000 needs 1000001 training tokens",),
+    f"{TINY} data.path=source.txt train.ctx_len=100000000": (
+        "train.ctx_len: 100000000 needs 100000001 training tokens",
+    ),
     f"{TINY} data.path=source.txt kernel.device=cuda": ("kernel.device: cuda, but torch finds no CUDA device here",),
     f"{TINY} data.path=source.txt kernel=cuda": ("kernel.wkv: cuda computes on a CUDA device",),
 }

@@ -24,7 +24,6 @@ FORBIDDEN = {
     *("np.load", "numpy.load", "datasets.load_from_disk", "pd.read_pickle"),
 }
 ALLOWED = {
-    ("camoe/sweeping/job_result.py", "pickle.loads"): "submitit's own answer, written by a job of this sweep",
     ("analysis/runs.py", "yaml.load"): "with the safe loader",
 }
 SAFE_BY = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}

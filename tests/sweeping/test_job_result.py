@@ -10,9 +10,10 @@ import pytest
 from camoe.sweeping import slurm_queue
 from camoe.sweeping.arm_task import ArmEnd
 from camoe.sweeping.job_log import JobLog
-from camoe.sweeping.job_result import exception_line, is_waiting, job_end
+from camoe.sweeping.job_result import _read, exception_line, is_waiting, job_end
 from camoe.sweeping.slurm_queue import FORGOTTEN, SlurmQueue
 from camoe.tracking.process_identity import ProcessIdentity
+from tests.pickles import pickled
 
 DEAD = ProcessIdentity(ProcessIdentity.current().host, 1, started=0.0)
 TRACE = """Traceback (most recent call last):
@@ -119,3 +120,10 @@ def test_of_several_ranks_the_failed_one_counts(tmp_path: Path) -> None:
     result(tmp_path, "7_3", ("success", ArmEnd("finished")))
     (tmp_path / "jobs" / "7_3_1_result.pkl").write_bytes(pickle.dumps(("error", TRACE)))
     assert job_end(tmp_path, job, SlurmQueue()) == ArmEnd("failed", "ValueError: odd")
+
+
+def test_an_answer_is_not_executed(tmp_path: Path) -> None:
+    answer = tmp_path / "1_0_result.pkl"
+    answer.write_bytes(pickled(tmp_path / "executed"))
+    assert _read(answer).state == "failed"
+    assert not (tmp_path / "executed").exists()
