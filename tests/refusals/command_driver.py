@@ -14,6 +14,7 @@ import json
 import os
 import runpy
 import signal
+import stat
 import sys
 import tempfile
 import traceback
@@ -65,11 +66,12 @@ def run(program: str, argv: list[str], folder: str) -> dict[str, Any]:
 
 
 def snapshot(folder: Path) -> dict[str, list[int]]:
-    """Kind, size and time of change of everything below a folder; times of folders only where an entry came or went."""
+    """Kind of everything below a folder, and size and time of change of all that is no folder itself."""
     found = {}
-    for path in [folder, *folder.rglob("*")]:
+    for path in folder.rglob("*"):
         status = path.lstat()
-        found[str(path.relative_to(folder))] = [status.st_mode, status.st_size, status.st_mtime_ns]
+        content = [] if stat.S_ISDIR(status.st_mode) else [status.st_size, status.st_mtime_ns]
+        found[str(path.relative_to(folder))] = [status.st_mode, *content]
     return found
 
 

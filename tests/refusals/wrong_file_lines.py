@@ -13,7 +13,7 @@ _DATA = {
     "blank.txt": ("data: no document in the held-out part of",),
     "nul.txt": ("data: no document in the held-out part of",),
     "one.jsonl": ("data: no document in the ",),
-    "binary.txt": ("binary.txt line 1 is not UTF-8",),
+    "binary.txt": ("binary.txt line ", "is not UTF-8 (byte 0xff); convert the file"),
     "huge_line.txt": ("data: no document in the held-out part of",),
     "table.csv": ("has no known suffix; must be one of .txt, .txt.gz, .jsonl",),
     "no_json.jsonl": ("no_json.jsonl line 2 is not JSON (Expecting value at column 1)",),

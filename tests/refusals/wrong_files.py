@@ -19,7 +19,7 @@ TEXTS: dict[str, bytes] = {
     "empty.txt": b"",
     "blank.txt": b"\n\n",
     "nul.txt": b"\0" * 5000,
-    "binary.txt": bytes(range(256)) * 400,
+    "binary.txt": b"".join(b"\xff%d\n" % number for number in range(20_000)),
     "utf16.txt": ("line\n" * 9000).encode("utf-16"),
     "latin1.txt": "größe\n".encode("latin-1") * 9000,
     "huge_line.txt": b"x" * 2_000_000,
