@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from camoe.config.run import RunConfig
+from typing import Any
 
 WATCH = "nan"
 SETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -18,12 +14,6 @@ SETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     WATCH: {},
 }
 """The settings that each fixes, by group."""
-
-
-def diagnosed(config: RunConfig) -> RunConfig:
-    """The run with the settings that its `diagnostics` fixes, whatever was asked for. Idempotent."""
-    groups = {name: replace(getattr(config, name), **fixed) for name, fixed in SETS[config.diagnostics].items()}
-    return replace(config, **groups) if groups else config
 
 
 def in_words(diagnostics: str) -> str:

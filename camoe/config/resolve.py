@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from camoe.config.diagnostics import diagnosed
+from camoe.config.diagnosed import diagnosed
 from camoe.config.refusal import ConfigError
 from camoe.config.run import RunConfig
 from camoe.config.unknown_setting import unknown_setting

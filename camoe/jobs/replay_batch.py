@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from camoe.config import RunConfig
 from camoe.config.command_record import CommandRecord, setting_name
-from camoe.config.diagnostics import WATCH, diagnosed, in_words
+from camoe.config.diagnosed import diagnosed
+from camoe.config.diagnostics import WATCH, in_words
 from camoe.config.saved import saved_run
 from camoe.config.signature import result_settings
 from camoe.data.preparation import prepare

@@ -43,8 +43,8 @@ from camoe.tracking.tracker import BEGINNING, Tracker
 from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import CheckpointStore
 from camoe.training.distributed import connected
-from camoe.training.held_weights import check_parallel
 from camoe.training.interruption import Interrupted, Interruption
+from camoe.training.parallel_layout import check_parallel
 from camoe.training.self_check import self_check
 from camoe.training.trainer import Trainer
 from camoe.training.training_text import TrainingText, answers_of

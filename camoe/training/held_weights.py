@@ -9,11 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from camoe.config import ConfigError
-from camoe.config.parallel import SHARD, ParallelConfig
 from camoe.kernels.ranks import Ranks
 from camoe.kernels.row_exchange import RowExchange
 from camoe.model.language_model import LanguageModel
@@ -103,33 +100,3 @@ class HeldWeights:
 
 
 WHOLE = HeldWeights()
-
-
-def check_parallel(config: ParallelConfig, device: torch.device, ranks: Ranks) -> None:
-    """Refuse what these ranks cannot do."""
-    if ranks.count > 1 and ranks.count % config.experts:
-        raise ConfigError(
-            f"parallel.experts: {ranks.count} processes make no groups of {config.experts}; must be a divisor of their "
-            "number"
-        )
-    if config.weights == SHARD and device.type == "cuda" and ranks.count > 1 and not ranks.connects_gpus:
-        raise ConfigError(
-            "parallel.weights: shard needs a GPU for each process, connected by nccl; start one process per GPU, or "
-            "choose parallel.weights=replicate"
-        )
-
-
-def hold_weights(config: ParallelConfig, model: LanguageModel, ranks: Ranks) -> HeldWeights:
-    """Leave the model as it is, or divide its parameters and the work of its experts among the ranks, in place."""
-    if ranks.count == 1:
-        return WHOLE
-    exchange = None
-    if config.experts > 1:
-        from camoe.training.expert_exchange import GroupExchange
-
-        exchange = GroupExchange(ranks, config.experts)
-    if config.weights != SHARD:
-        return HeldWeights(model, exchange)
-    from camoe.training.divided_weights import DividedWeights  # torch.distributed's tensors are slow to import
-
-    return DividedWeights(model, exchange)

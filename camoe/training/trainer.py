@@ -30,7 +30,6 @@ from camoe.training.checkpoint import Checkpoint, CheckpointStore, Snapshot
 from camoe.training.evidence import copied, keep_evidence
 from camoe.training.experiments import Experiments
 from camoe.training.held_out_scores import HeldOutScores
-from camoe.training.held_weights import hold_weights
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.log_window import LogWindow
@@ -38,6 +37,7 @@ from camoe.training.micro_batch import MicroBatch, micro_batches
 from camoe.training.non_finite import NonFiniteTensor, NonFiniteWatch
 from camoe.training.objectives import Batch
 from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
+from camoe.training.parallel_layout import hold_weights
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
 from camoe.training.preference import Preferences
 from camoe.training.random_state import random_state, restore_random_state

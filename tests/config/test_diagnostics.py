@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from compositions import run_config
 
-from camoe.config.diagnostics import SETS, diagnosed, in_words
+from camoe.config.diagnosed import diagnosed
+from camoe.config.diagnostics import SETS, in_words
 
 pytestmark = pytest.mark.usefixtures("hydra")
 
