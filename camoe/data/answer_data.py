@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from camoe.config import ConfigError
 from camoe.config.data import ONE_PATH, DataConfig
 from camoe.data.answer_items import Item, item_bytes, read_items
 from camoe.data.answer_records import AnswerRecords, answer_records
 from camoe.data.answer_rows import PackedRows
-from camoe.data.cache_folder import make_writable
+from camoe.data.cache_folder import being_made
 from camoe.data.chat_template import encode_dialogues
 from camoe.data.packed_parts import PackedParts
 from camoe.data.packing import QUANTILES
@@ -69,10 +68,9 @@ def prepare_answers(
         key = hashlib.sha256(json.dumps([*facts, identity]).encode()).hexdigest()[:16]
         cache = cache_dir / f"{profile}-{tokenizer.name}-{key}.npz"
         if not cache.is_file():
-            make_writable(cache_dir)
-            with FileLock(f"{cache}.lock"):
+            unfinished = cache.with_suffix(".partial")
+            with being_made(cache, unfinished):
                 if not cache.is_file():  # another process may have made it while this one waited
-                    unfinished = cache.with_suffix(".partial")
                     _save(cache, *_make(profile, data, sources, tokenizer, progress, unfinished))
                     shutil.rmtree(unfinished)
     return _load(cache)

@@ -11,18 +11,16 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
-from camoe.config import ConfigError
 from camoe.config.data import DataConfig
 from camoe.config.tokenizer import TokenizerConfig
-from camoe.data.cache_folder import make_writable
+from camoe.data.cache_folder import being_made
 from camoe.data.corpus import Corpus, open_corpus, open_tokenizer, save_corpus, save_tokenizer, tokenizer_path
 from camoe.data.document_stream import DocumentStream, StreamCounts, no_document
 from camoe.data.open_source import open_source
@@ -54,7 +52,7 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[st
         found = open_corpus(folder)
         if found is not None:
             return found
-        with _locked(folder):
+        with being_made(folder, _unfinished(folder)):
             found = open_corpus(folder)  # another process may have made it while this one waited
             if found is None:
                 with _appearing_whole(folder) as unfinished:
@@ -80,27 +78,6 @@ def cache_key(source: Source, data: DataConfig, tokenizer: TokenizerConfig) -> s
 def _cache_folder(source: Source, data: DataConfig, tokenizer: TokenizerConfig) -> Path:
     key = cache_key(source, data, tokenizer)
     return Path(data.cache_dir) / f"{source.name}-{tokenizer.kind}-{tokenizer.vocab_size}-{key}"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The lock on a corpus to be made; text that is refused leaves no part of it, and no cache where there was none."""
-    cache, lock = folder.parent, Path(f"{folder}.lock")
-    new = [place for place in (cache, *cache.parents) if not place.exists()]
-    make_writable(cache)
-    try:
-        with FileLock(lock):
-            try:
-                yield
-            except ConfigError:
-                shutil.rmtree(_unfinished(folder), ignore_errors=True)
-                lock.unlink(missing_ok=True)  # while it is held: whoever waits sees that it is gone, and makes another
-                raise
-    except ConfigError:
-        for place in new:
-            with suppress(OSError):
-                place.rmdir()
-        raise
 
 
 def _unfinished(folder: Path) -> Path:

@@ -161,7 +161,7 @@ def of_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     make_wrong_files(folder)
     make_wrong_runs(folder)
     rows = (
-        ("analysis", line.split()[2:], str(folder))
+        ("analysis", line.split()[3:], str(folder))
         if line.startswith(ANALYSIS)
         else ("run.py", line.split(), str(folder))
         for line in WRONG_FILES
