@@ -115,7 +115,7 @@ def evaluate(
 def _share(groups: list[list[npt.NDArray[np.int64]]], ranks: Ranks) -> list[list[npt.NDArray[np.int64]]]:
     """This rank's groups; with nothing to read at the end, so that all ranks run as many forward passes."""
     passes = [sum(map(len, groups[rank :: ranks.count])) for rank in range(ranks.count)]
-    return [*groups[ranks.index :: ranks.count], [PADDING] * (max(passes) - passes[ranks.index])]
+    return [*groups[ranks.index :: ranks.count], *[[PADDING]] * (max(passes) - passes[ranks.index])]
 
 
 def _of_first_rows(state: RecurrentState | None, count: int) -> RecurrentState | None:

@@ -44,8 +44,7 @@ def test_mistakes_cost_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["statement", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     for every in ("0", "soon", "inf", "nan"):
-        with pytest.raises(SystemExit, match="2"):
-            main(["statement", str(tmp_path), "--every", every])
+        assert main(["statement", str(tmp_path), "--every", every]) == 2
         assert f"{every}: must be a number of tokens" in capsys.readouterr().err
 
 

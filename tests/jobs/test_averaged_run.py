@@ -13,6 +13,7 @@ from camoe.training.checkpoint import CheckpointStore, Snapshot
 from tests.jobs.command import SMALL, records, run, run_folder, text_file
 
 
+@pytest.mark.slow
 def test_both_weights_are_scored_and_kept(tmp_path: Path) -> None:
     result = run(tmp_path, *SMALL, f"data.path={text_file(tmp_path)}", "averaging=ema", "averaging.decay=0.9")
     assert result.returncode == 0, result.stderr

@@ -49,6 +49,7 @@ def test_failed_needs_retry(finished: Path, text: Path, tmp_path: Path) -> None:
     assert records(folder) == records(run_folder(finished))
 
 
+@pytest.mark.slow
 def test_running_is_refused_and_killed_goes_on(finished: Path, text: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(*SMALL, f"data.path={text}"), cwd=tmp_path, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 90

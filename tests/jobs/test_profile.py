@@ -56,6 +56,7 @@ def test_a_nominal_size_names_the_width_of_experts_that_gives_it(tmp_path: Path)
     assert [name for name, *_ in lines] == ["stored", "active", "CDRmix's"]
 
 
+@pytest.mark.slow
 def test_a_nominal_size_without_experts_of_any_width_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path, "experts=0r4t", "job=profile", "job.steps=0", "job.nominal_params=4e6")
     assert result.returncode == 2

@@ -232,6 +232,7 @@ def sync(cwd: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_did_to_each_run(tmp_path: Path, store: str) -> None:
     ended_run(tmp_path, store)
     ended_run(tmp_path, None)
@@ -279,7 +280,7 @@ def test_a_store_that_is_away_costs_one_line_and_exit_code_1(tmp_path: Path) -> 
 
 
 REFUSED = {
-    "job.run=nowhere": "nowhere: no such run folder",
+    "job.run=nowhere": "job.run: nowhere does not exist",
     "output_dir=nowhere": "output_dir: no run folders in nowhere",
     "model=pilot": "leave out model=pilot",
     "tracking.every_series=true": "leave out tracking.every_series=true",

@@ -116,6 +116,7 @@ def test_a_run_in_bf16_goes_on_to_the_same_records_and_evaluates_in_bf16(text: P
     assert "averaged weights, " in result.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_records(finished: Path, text: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(*SMALL, f"data.path={text}"), cwd=tmp_path, stdout=subprocess.DEVNULL)
     folder = _wait_for_records(tmp_path, process, 3)

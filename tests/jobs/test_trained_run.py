@@ -75,6 +75,7 @@ def test_settings_of_the_run_are_refused(finished: Path, tmp_path: Path, job: st
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_broken_or_foreign_folder_is_refused_in_one_line(finished: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)

@@ -1,12 +1,12 @@
 """The language model: one forward for every way of reading a text, and a fresh model that knows nothing."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from camoe.config.run import RunConfig
-from camoe.kernels.grouped_products import RowGroups
 from camoe.model.language_model import LanguageModel
 from camoe.model.recurrent_state import RecurrentState
 from camoe.model.routing_trace import RoutingTrace
@@ -64,10 +64,10 @@ def test_the_language_model_loss_reaches_the_state_through_the_bridge() -> None:
     captured = []
     original = model.bridge.forward
 
-    def watched(h: torch.Tensor, readout: torch.Tensor, groups: RowGroups | None) -> torch.Tensor:
+    def watched(h: torch.Tensor, readout: torch.Tensor, *rest: Any) -> torch.Tensor:
         readout.retain_grad()
         captured.append(readout)
-        return original(h, readout, groups)
+        return original(h, readout, *rest)
 
     model.bridge.forward = watched
     compute_losses(model, Batch(tokens[:, :-1], tokens[:, 1:])).terms[0].value.backward()
