@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,11 +19,17 @@ pytestmark = pytest.mark.slow
 AWAY = "http://127.0.0.1:9"
 
 
+def _tracked(settings: Sequence[str], uri: str) -> list[str]:
+    """The same run, its records sent to this store."""
+    own = [setting for setting in settings if not setting.startswith("tracking")]
+    return [*own, "tracking=mlflow", f"tracking.uri={uri}", "tracking.log_every=2"]
+
+
 def test_a_run_whose_store_is_away_is_the_same_run_and_can_be_sent_to_another(
     jobs: JobServer, reference: Callable[[str], Reference], tmp_path: Path, store: str
 ) -> None:
     expected = reference("default")
-    done = jobs.run(tmp_path, *expected.settings, "tracking=mlflow", f"tracking.uri={AWAY}", "tracking.log_every=2")
+    done = jobs.run(tmp_path, *_tracked(expected.settings, AWAY))
     assert done.code == 0, done.output
     folder = run_folder(tmp_path)
     assert f"warning: MLflow lacks {len(records(folder))} records; metrics.jsonl has them all" in done.output
@@ -36,8 +42,8 @@ def test_a_run_whose_store_is_away_is_the_same_run_and_can_be_sent_to_another(
 def test_a_run_whose_store_is_locked_does_not_wait_for_it(
     jobs: JobServer, reference: Callable[[str], Reference], tmp_path: Path, store: str
 ) -> None:
-    expected, settings = reference("default"), ("tracking=mlflow", f"tracking.uri={store}", "tracking.log_every=2")
-    job = jobs.start(tmp_path, *expected.settings, *settings)
+    expected = reference("default")
+    job = jobs.start(tmp_path, *_tracked(expected.settings, store))
     with closing(sqlite3.connect(store.removeprefix("sqlite:///"), timeout=60)) as rival:
         rival.execute("BEGIN EXCLUSIVE")
         while "scoring the held-out text" not in job.output.read_text():

@@ -120,7 +120,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_with_them_again(t
 @pytest.mark.slow
 def test_the_command_line_refuses_before_the_run_folder_is_made(tmp_path: Path, text: Path) -> None:
     save_file({"emb.weight": torch.zeros(300, 32)}, tmp_path / "w.safetensors")
-    for file, message in (("w.safetensors", "[300, 32], the model needs [256, 32]"), ("none.pth", "no such file")):
+    for file, message in (("w.safetensors", "[300, 32], the model needs [256, 32]"), ("none.pth", "does not exist")):
         result = run(tmp_path, *SMALL, f"data.path={text}", f"train.init_from={file}")
         assert result.returncode == 2
         (line,) = result.stderr.strip().splitlines()

@@ -13,7 +13,7 @@ from tests.training.small_trainer import small_trainer
 
 SMALL = (
     *("seed=1", "tokenizer=byte", "phase=flat", "tracking=local", "kernel.wkv=chunked"),
-    *("model.n_embd=32", "model.head_size=16", "model.prefix_len=3", "model.low_rank=4"),
+    *("model.n_embd=32", "model.head_size=16", "model.prefix_len=3", "model.low_rank=4", "experts.hidden_ratio=16"),
     *("train.ctx_len=32", "train.micro_batch=2", "train.grad_accum=2", "train.eval_sequences=2"),
 )
 STUDIES = ("router_ablation", "systems")
