@@ -93,6 +93,7 @@ class JobServer:
             self._last.send(signal.SIGKILL)
             self._last.wait()
         output = output or _output(cwd)
+        output.touch()  # the caller may read it before the process has begun
         order = {"arguments": overrides, "cwd": str(cwd), "output": str(output), "fault": fault}
         assert self._process.stdin is not None
         self._process.stdin.write(dumps(order) + "\n")
