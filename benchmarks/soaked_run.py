@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,10 +110,8 @@ class SoakedRun:
         return sum(path.stat().st_size for path in self.outputs.glob("2*/*/metrics.jsonl"))
 
     def _watch(self, pid: int, life: Life) -> None:
-        try:
+        with suppress(psutil.NoSuchProcess):  # it has ended, and so does the watch
             process = psutil.Process(pid)
             while process.status() != psutil.STATUS_ZOMBIE:
                 life.samples.append(Sample(process.memory_info().rss, process.num_fds()))
                 time.sleep(1)
-        except psutil.NoSuchProcess:
-            pass

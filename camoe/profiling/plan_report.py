@@ -153,16 +153,7 @@ def _chosen(best: LayoutPlan, kind: DeviceKind) -> RenderableType:
         "expert ranks": plan.expert_ranks,
         "tensor ranks": plan.tensor_ranks,
     }
-    parts = {
-        "weights": plan.weights,
-        "gradients": plan.gradients,
-        "optimiser": plan.moments,
-        "gathered block": plan.gathered,
-        "activations": plan.activations,
-        "sum": plan.total,
-        "usable": USABLE * kind.memory,
-    }
-    for name, value in parts.items():
+    for name, value in {**plan.parts, "usable": USABLE * kind.memory}.items():
         table.add_row(Text(f"  {name}"), _gigabytes(value), "")
     told = ", ".join(f"{count} {name}" for name, count in ranks.items() if count > 1) or "one device"
     rounds = f"micro-batches a step: {best.rounds}"

@@ -116,17 +116,9 @@ def _plan_rows(plan: ShardingPlan | None) -> dict[str, str]:
     if plan is None:
         return {"devices": "none fits"}
     ranks = {"expert ranks": plan.expert_ranks, "shards": plan.sharded_ranks, "tensor ranks": plan.tensor_ranks}
-    parts = {
-        "weights": plan.weights,
-        "gradients": plan.gradients,
-        "optimiser": plan.moments,
-        "gathered block": plan.gathered,
-        "activations": plan.activations,
-        "sum": plan.total,
-    }
     whole = {"devices": plan.devices, **(ranks if plan.devices > 1 else {})}
     return {name: f"{value:,}" for name, value in whole.items()} | {
-        name: f"{value / 1e9:,.1f}" for name, value in parts.items() if value
+        name: f"{value / 1e9:,.1f}" for name, value in plan.parts.items() if value
     }
 
 

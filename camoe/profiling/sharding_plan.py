@@ -82,6 +82,18 @@ class ShardingPlan:
         return self.devices // self.tensor_ranks
 
     @property
+    def parts(self) -> dict[str, float]:
+        """Bytes on each device by what they hold, and their sum."""
+        return {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "optimiser": self.moments,
+            "gathered block": self.gathered,
+            "activations": self.activations,
+            "sum": self.total,
+        }
+
+    @property
     def total(self) -> float:
         """Bytes needed on each device."""
         return self.weights + self.gradients + self.moments + self.gathered + self.activations
