@@ -23,5 +23,6 @@ class ExportFormat:
 
     @classmethod
     def alike(cls, numbers: str) -> ExportFormat:
-        """All matrices in one format, vectors as ever."""
-        return cls(embedding_head=numbers, backbone=numbers, experts=numbers, router=numbers)
+        """All matrices in one format; vectors in it too if it is one of floats, so that fp32 loses nothing."""
+        vectors = {"vectors": numbers} if numbers in FLOATS else {}
+        return cls(embedding_head=numbers, backbone=numbers, experts=numbers, router=numbers, **vectors)

@@ -65,7 +65,7 @@ def test_formats_are_compared(finished: Path, tmp_path: Path, capsys: pytest.Cap
     assert [row["numbers"] for row in (raw, small, exact)] == ["as trained", "int4", "fp32"]
     assert small["bytes"] < report["bytes"] < exact["bytes"] < raw["bytes"] + 20000
     assert raw["bits_per_byte"] == report["bits_per_byte"]["raw"]
-    assert abs(exact["bits_per_byte"] - raw["bits_per_byte"]) < 1e-4
+    assert exact["bits_per_byte"] == raw["bits_per_byte"]
     assert abs(small["bits_per_byte"] - raw["bits_per_byte"]) > 1e-5
     assert re.search(rf"int4 +{small['bytes']:,} +{small['bits_per_byte']:.4f}", capsys.readouterr().out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.camoe", "x.camoe.json"]
