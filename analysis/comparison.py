@@ -44,9 +44,9 @@ class Comparison:
     pairs: one row per arm (not the reference) and pair of seeds: arm, seed_init, seed_data, value, reference_value,
     difference, flops_ratio, folder, reference_folder.
 
-    market: one row per counted run that has a market: arm, seed_init, seed_data, folder, capital_credit and
-    capital_load (Spearman over the experts of a layer, mean over layers), and by layer the arrays
-    capital_credit_by_layer and capital_load_by_layer.
+    market: one row per counted run that has a market: arm, seed_init, seed_data, folder, holdout_gain (nats per token
+    saved on sequences routed without the market), capital_credit and capital_load (Spearman over the experts of a
+    layer, mean over layers), and by layer the arrays capital_credit_by_layer and capital_load_by_layer.
 
     plan_followed: what was planned against what is there: item, planned, found, followed.
     """

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from analysis.compare import Study, compare
 from analysis.comparison_files import log_comparison, save_comparison
+from analysis.comparison_markdown import write_into_page
 from analysis.comparison_report import write_comparison_report
 from analysis.comparison_tables import comparison_page
 from analysis.runs import load_runs, runs_of_sweep
@@ -37,8 +38,9 @@ def comparison(options: argparse.Namespace) -> None:
     """Arms against a reference: paired differences with intervals, balance, cost, and whether the plan was followed."""
     study, plan = _study(options)
     found = compare(study, plan, strict=options.strict)
+    page = write_into_page(found, options.page) if options.page else []
     Console(width=None if sys.stdout.isatty() else WIDTH).print(comparison_page(found))
-    for path in [*save_comparison(found), write_comparison_report(found)]:
+    for path in [*save_comparison(found), write_comparison_report(found), *page]:
         print(shown_path(path))
     if not options.no_log and (line := log_comparison(found)):
         print(line)
@@ -58,6 +60,9 @@ def add_comparison(commands: Any) -> None:
         parser.add_argument(flag, type=kind, metavar=option.upper(), help=f"{helps[setting]} (else as planned)")
     parser.add_argument("--strict", action="store_true", help="refuse everything when any arm is not comparable")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go; else beside the sweep")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.md", help="Markdown page whose marked block it fills as well"
+    )
     parser.add_argument("--no-log", action="store_true", help="keep the result out of MLflow")
 
 

@@ -30,6 +30,11 @@ RANKS = (
     "A dot is a run: the rank correlation over a layer's experts of capital and measured worth, mean of layers; 1 is a "
     "market that is right, 0 one that knows nothing."
 )
+POPULARITY = "The same of capital and load: high here and low with measured worth means that money follows popularity."
+GAINS_OVER_TIME = (
+    "Nats per token that the market has saved so far, measured on sequences without it, mean of seeds (band: least to "
+    "greatest): above 0 the market helps."
+)
 GAINS = "A dot is a run with its 95 % interval: nats per token that the market saves, measured on sequences without it."
 USE = "Percent of assignments that go to Transformer experts, mean of the seeds, on the held-out text."
 
@@ -42,12 +47,12 @@ def arm_colours(found: Comparison) -> dict[str, str]:
 
 def difference_pictures(found: Comparison) -> list[Picture]:
     """The forest plot."""
-    return [picture(forest.TITLE, forest.HOW_TO_READ, lambda: _forest(found), wide=True)]
+    return [picture(forest.TITLE, forest.HOW_TO_READ, lambda: forest_figure(found), wide=True)]
 
 
 def frontier_pictures(found: Comparison) -> list[Picture]:
     """The loss-balance frontier."""
-    return [picture(frontier.TITLE, frontier.HOW_TO_READ, lambda: _frontier(found), wide=True)]
+    return [picture(frontier.TITLE, frontier.HOW_TO_READ, lambda: frontier_figure(found), wide=True)]
 
 
 def curve_pictures(found: Comparison, histories: ArmHistories) -> list[Picture]:
@@ -72,13 +77,16 @@ def arm_pictures(found: Comparison, histories: ArmHistories) -> list[Picture]:
     return [
         picture("Inequality of load by arm", lorenz.OF_ARMS, lambda: _inequality(histories, colours)),
         picture("What the market is worth, by arm", GAINS, lambda: _gains(histories, colours)),
-        picture("Does capital follow merit?", RANKS, lambda: _merit(found, colours)),
+        picture("Its worth over time", GAINS_OVER_TIME, lambda: gain_figure(found, histories)),
+        picture("Does capital follow merit?", RANKS, lambda: rank_figure(found, "credit")),
+        picture("Or popularity?", POPULARITY, lambda: rank_figure(found, "load")),
         picture("Transformer share by arm and layer", USE, lambda: _transformer_use(histories)),
         *_load_maps(found, histories),
     ]
 
 
-def _forest(found: Comparison) -> Figure:
+def forest_figure(found: Comparison) -> Figure:
+    """Paired differences; NotRecorded without any."""
     arms = found.arms.drop(index=found.reference)
     if arms["difference"].isna().all():
         raise NotRecorded("no arm has a pair of runs with the reference yet")
@@ -86,7 +94,8 @@ def _forest(found: Comparison) -> Figure:
     return forest.forest(arms, found.pairs, found.margin, label, lower_is_better=found.better == LOWER)
 
 
-def _frontier(found: Comparison) -> Figure:
+def frontier_figure(found: Comparison) -> Figure:
+    """Loss against balance, a dot a run; NotRecorded where no run has both."""
     counted = found.runs[found.runs["counted"].astype(bool)]
     columns = {"arm": "arm", "final/maxvio_global": "maxvio", "final/loss": "loss"}
     runs = counted.reindex(columns=list(columns)).rename(columns=columns)
@@ -122,11 +131,18 @@ def _gains(histories: ArmHistories, colours: dict[str, str]) -> Figure:
     return arm_dots(pd.concat(frames), colours, "nats per token saved")
 
 
-def _merit(found: Comparison, colours: dict[str, str]) -> Figure:
-    ranks = found.market.rename(columns={"capital_credit": "value"})[["arm", "value"]].dropna()
+def gain_figure(found: Comparison, histories: ArmHistories) -> Figure:
+    """Hold-out gain over tokens; NotRecorded where no arm measures it."""
+    curves = histories.windows("market/holdout_gain")
+    return arm_curves.arm_curves(curves, arm_colours(found), "tokens seen", "nats per token saved", floor=0.0)
+
+
+def rank_figure(found: Comparison, other: str) -> Figure:
+    """Rank correlation of capital with `other`, credit or load, a dot a run; NotRecorded where no arm measures it."""
+    ranks = found.market.rename(columns={f"capital_{other}": "value"})[["arm", "value"]].dropna()
     if ranks.empty:
-        raise NotRecorded("no arm has a market that measures credit (economy=calibrated does)")
-    figure = arm_dots(ranks.astype({"value": float}), colours, "rank correlation of capital and credit")
+        raise NotRecorded(f"no arm has a market that measures {other} (economy=calibrated does)")
+    figure = arm_dots(ranks.astype({"value": float}), arm_colours(found), f"rank correlation of capital and {other}")
     figure.axes[0].set_xlim(-1.05, 1.05)
     return figure
 

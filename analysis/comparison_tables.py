@@ -19,7 +19,11 @@ from analysis.verdict import verdict_in_words
 from camoe.tracking.short_number import short_number
 
 NOTHING = "-"
-MARKET = "Spearman over the experts of a layer, mean over layers, at the last record"
+MARKET = (
+    "at the last record; ~: Spearman over the experts of a layer, mean over layers; "
+    "gain: nats per token saved on sequences held out of the market"
+)
+HeadedTable = tuple[str, str, Table]
 STYLES = {BETTER: "bold green", WORSE: "bold red", DIVERGED: "bold red", NOT_COMPARABLE: "red", REFERENCE: "grey58"}
 
 
@@ -27,21 +31,25 @@ def comparison_page(found: Comparison) -> RenderableType:
     """Everything a reader needs, from top to bottom; what is not known is a dash."""
     parts: tuple[RenderableType, ...] = (
         Rule(f"Comparison of {found.name}", style="grey50"),
-        _head(found),
+        Text(rule_of_judgement(found), style="grey58"),
         *map(_note, found.notes),
     )
+    return Group(*parts, *(Padding(_headed(*table), (1, 0, 0, 0)) for table in comparison_tables(found)))
+
+
+def comparison_tables(found: Comparison) -> list[HeadedTable]:
+    """Name, remark and table; those of which there is nothing to show are left out."""
     rows = arm_rows(found)
-    tables = [
-        _headed("Quality", f"mean ± s.d. over seeds; {found.better} {found.metric} is better", _quality(found, rows)),
-        _headed("Balance and cost", "a uniformly random router shows (chance)", _cost(found, rows)),
+    tables: list[HeadedTable] = [
+        ("Quality", f"mean ± s.d. over seeds; {found.better} {found.metric} is better", _quality(found, rows)),
+        ("Balance and cost", "a uniformly random router shows (chance)", _cost(found, rows)),
     ]
     if len(found.market):
-        tables.append(_headed("Does capital follow merit?", MARKET, _market(found)))
+        tables.append(("Does capital follow merit?", MARKET, _market(found)))
     if len(found.pairs):
         remark = f"{found.metric}, arm minus {found.reference}"
-        tables.append(_headed("Differences seed by seed", remark, _seeds(found)))
-    tables.append(_headed("Was the plan followed?", "", _plan(found)))
-    return Group(*parts, *(Padding(table, (1, 0, 0, 0)) for table in tables))
+        tables.append(("Differences seed by seed", remark, _seeds(found)))
+    return [*tables, ("Was the plan followed?", "", _plan(found))]
 
 
 def arm_rows(found: Comparison) -> list[dict[str, Any]]:
@@ -65,11 +73,11 @@ def difference_in_words(arm: Mapping[str, Any]) -> str:
     return f"{arm['difference']:+.4f}" + (f" [{arm['low']:+.4f}, {arm['high']:+.4f}]" if known else "")
 
 
-def _head(found: Comparison) -> Text:
-    return Text(
+def rule_of_judgement(found: Comparison) -> str:
+    """Metric, reference, margin, level and correction, in a line."""
+    return (
         f"{found.metric} against {found.reference}; margin {margin_in_words(found)}; "
-        f"{found.level:.0%} intervals; Holm over {len(found.arms) - 1} arms",
-        style="grey58",
+        f"{found.level:.0%} intervals; Holm over {len(found.arms) - 1} arms"
     )
 
 
@@ -121,9 +129,10 @@ def _cost(found: Comparison, rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _market(found: Comparison) -> Table:
-    table = _table("arm", "n", "capital ~ credit", "capital ~ load")
+    names = ("capital_credit", "capital_load", "holdout_gain")
+    table = _table("arm", "n", "capital ~ credit", "capital ~ load", "hold-out gain")
     for arm, own in found.market.groupby("arm", sort=False):
-        cells = [_spread(own[name].mean(), own[name].std(ddof=1)) for name in ("capital_credit", "capital_load")]
+        cells = [_spread(own[name].mean(), own[name].std(ddof=1)) for name in names]
         table.add_row(str(arm), f"{len(own)}", *cells)
     return table
 

@@ -13,8 +13,16 @@ from analysis.statistics.rank_correlation import spearman_by_layer
 from camoe.tracking.metrics_log import last_record_with
 
 CAPITAL, LOAD, CREDIT = "market/capital_share/by_expert", "routing/load/by_expert", "market/credit/by_expert"
+GAIN = "market/holdout_gain"
 IDENTITY = ["arm", "seed_init", "seed_data", "folder"]
-COLUMNS = [*IDENTITY, "capital_credit", "capital_load", "capital_credit_by_layer", "capital_load_by_layer"]
+COLUMNS = [
+    *IDENTITY,
+    "holdout_gain",
+    "capital_credit",
+    "capital_load",
+    "capital_credit_by_layer",
+    "capital_load_by_layer",
+]
 
 
 def market_ranks(runs: pd.DataFrame) -> pd.DataFrame:
@@ -28,12 +36,12 @@ def market_ranks(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranks_of_run(folder: Path) -> dict[str, Any]:
-    """Empty for a run without a market; credit is NaN under economies that measure none."""
+    """Empty for a run without a market; credit and gain are NaN under economies that measure none."""
     record = last_record_with(folder / FILE, CAPITAL)
     if LOAD not in record:
         return {}
     capital = np.array(record[CAPITAL], dtype=float)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"holdout_gain": record.get(GAIN, np.nan)}
     for name, other in (("capital_load", LOAD), ("capital_credit", CREDIT)):
         values = np.array(record[other], dtype=float) if other in record else np.full_like(capital, np.nan)
         by_layer = spearman_by_layer(capital, values)

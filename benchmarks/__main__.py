@@ -16,13 +16,14 @@ from rich.text import Text
 from benchmarks import soak, step
 from benchmarks.families import DEFAULT, FAMILIES, ONLY_WHEN_NAMED, about, run_family
 from benchmarks.machine import describe
-from benchmarks.report import as_json, as_markdown, cells, screen_table, write_page
+from benchmarks.report import BLOCK, as_json, as_markdown, cells, screen_table
 from benchmarks.result import Result
 from benchmarks.session import Session
 from camoe.config.kernel import KernelConfig
 from camoe.config.refusal import not_an_option
 from camoe.kernels.allocator import choose_allocator
 from camoe.tracking.checkout import CODE
+from camoe.tracking.marked_block import write_marked_block
 
 PAGE = CODE / "docs" / "performance.md"
 
@@ -67,7 +68,7 @@ def _write(results: list[Result], machine: dict[str, str], command: str, out: Pa
     (out / "performance.md").write_text(table + "\n", encoding="utf-8")
     print(f"{out / 'performance.json'}, {out / 'performance.md'}")
     if page:
-        write_page(PAGE, table)
+        write_marked_block(PAGE, BLOCK, table)
         print(PAGE)
 
 

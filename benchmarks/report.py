@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.table import Table
 
 from benchmarks.result import Must, Result
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+BLOCK = "measured"
+"""Of docs/performance.md."""
 COLUMNS = ("row", "must", "reached", "spread", "limit", "measured")
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -23,20 +23,11 @@ def as_json(results: Sequence[Result], machine: Mapping[str, str], command: str)
 
 
 def as_markdown(results: Sequence[Result], machine: Mapping[str, str], command: str) -> str:
-    """The generated part of the page, markers included."""
-    lines = [BEGIN, "", f"`{command}`", "", *(f"- {name}: {value}" for name, value in machine.items()), ""]
+    """The generated part of the page."""
+    lines = [f"`{command}`", "", *(f"- {name}: {value}" for name, value in machine.items()), ""]
     lines += [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     lines += [f"| {' | '.join(cells(result))} |" for result in results]
-    return "\n".join([*lines, "", END])
-
-
-def write_page(path: Path, generated: str) -> None:
-    """Replace what stands between the markers of the page; the prose around it stays. ValueError without markers."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path}: has no {BEGIN} ... {END}")
-    path.write_text(before + generated + after, encoding="utf-8")
+    return "\n".join(lines)
 
 
 def cells(result: Result) -> list[str]:

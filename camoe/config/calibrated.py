@@ -135,7 +135,9 @@ class ComputeConfig:
         options=("none", "budget", "equal"),
     )
     budget: float = setting(1.0, help="FLOPs per token aimed at, as a multiple of those under an even load", above=0)
-    gain: float = setting(0.5, help="price per half-life and unit of relative excess", low=0)
+    gain: float | None = setting(
+        None, help="price per half-life and unit of relative excess; null: by how far the experts' costs differ", low=0
+    )
     half_life: float = setting(100e3, help="tokens of that half-life", above=0)
 
 

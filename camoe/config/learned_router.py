@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from camoe.config.balance_loss import LossesConfig, SwitchLossConfig
 from camoe.config.refusal import ConfigError
@@ -72,7 +73,11 @@ class FlopsTargetConfig:
         help="equal: dear experts are priced down or up; at_most: only down",
         options=("equal", "at_most"),
     )
-    flops_gain: float = setting(0.05, help="price per optimiser step and unit of relative excess of FLOPs", above=0)
+    flops_gain: float | None = setting(
+        None, help="price per step and unit of relative excess; null: by how far the experts' costs differ", above=0
+    )
+    fixed_k: ClassVar[bool] = True
+    """Whether experts win against each other, so that a price common to all moves nothing."""
 
 
 @dataclass(kw_only=True)
@@ -181,6 +186,8 @@ class ReMoEConfig(QuietGateConfig, FlopsTargetConfig):
     l1_init: float = setting(1e-8, help="weight of the L1 loss at the start", above=0)
     l1_factor: float = setting(1.2, help="factor of that weight per optimiser step, up or down", above=1)
 
+    fixed_k: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gate == "confidence" and self.gate_activation == "sigmoid":
@@ -197,6 +204,8 @@ class ExpertThresholdConfig(QuietGateConfig, FlopsTargetConfig):
     kind: str = setting("expert_threshold", help="rule that elects and weighs the winners", options=ROUTERS)
     top_k: int = setting(2, help="winners per token on average, k", low=1)
     threshold_momentum: float = setting(0.9, help="share of the thresholds that a step keeps", low=0, high=1)
+
+    fixed_k: ClassVar[bool] = False
 
 
 @dataclass(kw_only=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from benchmarks.gate import GateFailed, require
-from benchmarks.report import BEGIN, END, as_json, as_markdown, number, write_page
+from benchmarks.report import as_json, as_markdown, number
 from benchmarks.result import Result, at_least, at_most
 from benchmarks.sample import Sample, interleaved
 
@@ -39,21 +38,6 @@ def test_json_has_every_repetition() -> None:
     rows = json.loads(as_json(RESULTS, {}, ""))["rows"]
     assert rows[0]["value"]["values"] == [4.0, 6.0, 5.0]
     assert rows[0]["verdict"] == "met"
-
-
-def test_the_page_keeps_its_prose(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    for _ in range(2):
-        write_page(page, as_markdown(RESULTS, {}, "command"))
-    text = page.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
-    assert text.count("fast") == 1
-    page.write_text("no markers")
-    with pytest.raises(ValueError, match="has no"):
-        write_page(page, "")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_groups_and_options() -> None:
             "cdrmix_4b",
             "golf",
             "golf_small",
+            "mini",
             "pilot",
             "tiny",
         ],

@@ -20,7 +20,7 @@ SCHEMAS: dict[str, Any] = {"topk": LearnedRouterConfig, "loss_free": LossFreeCon
 
 def _measured(kind: str, steps: int, **settings: Any) -> tuple[float, float]:
     """FLOPs per token over those of an even load, in the last quarter of the steps, and mu."""
-    config = SCHEMAS[kind](flops_gain=0.2, **settings)
+    config = SCHEMAS[kind](**{"flops_gain": 0.2, **settings})
     router, balancer = build_router(config, 4, E), build_balancer(config, L, E, FLOPS)
     router.gate = GivenGate()
     generator, flops, mask = torch.Generator().manual_seed(0), [], torch.ones(2, N // 2, dtype=torch.bool)
@@ -42,6 +42,13 @@ def test_flops_come_to_the_target_from_either_side(kind: str, target: float) -> 
     assert measured == pytest.approx(target, abs=0.02)
     if kind != "topk":
         assert (price > 0.02) == (target < 1)  # their loads are even without a price
+
+
+@pytest.mark.parametrize("kind", ["topk", "loss_free", "quantile"])
+def test_flops_come_to_the_target_by_the_automatic_gain(kind: str) -> None:
+    settings = {"bias_step": 0.01} if kind == "loss_free" else {}
+    measured, _ = _measured(kind, 250, flops_target=1.0, flops_gain=None, **settings)
+    assert measured == pytest.approx(1, abs=0.02)
 
 
 def test_a_ceiling_never_makes_dear_experts_cheaper() -> None:

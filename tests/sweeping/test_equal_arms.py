@@ -40,7 +40,7 @@ def _even(model: LanguageModel) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("experts=8r0t",)], ids=["as registered", "homogeneous"])
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", [*STUDIES, "study_capital"])
 def test_all_arms_are_composed_to_cost_the_same(study: str, more: tuple[str, ...]) -> None:
     if study == "systems" and more:
         pytest.skip("its arms name their mixes")

@@ -17,6 +17,10 @@ STUDIES = {
     "phase_ablation": 6,
     "router_ablation": 13,
     "smoke": 3,
+    "study_capital": 12,
+    "study_capital_homogeneous": 12,
+    "study_capital_homogeneous_tuning": 14,
+    "study_capital_tuning": 14,
     "systems": 5,
 }
 

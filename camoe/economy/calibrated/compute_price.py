@@ -12,8 +12,12 @@ from camoe.economy.calibrated.state import CalibratedState
 
 def flops_ratio(config: ComputeConfig, state: CalibratedState, served: Tensor, tokens: Tensor) -> Tensor:
     """F / B, [], from tokens served [L,E] of N tokens; B is `budget` times F under an even load."""
-    even = state.n_layer * state.top_k * state.expert_flops.mean()
-    return over_even(served, tokens, state.expert_flops, even, state.fixed_flops) / config.budget
+    return over_even(served, tokens, state.expert_flops, even_flops(state), state.fixed_flops) / config.budget
+
+
+def even_flops(state: CalibratedState) -> Tensor:
+    """FLOPs per token of experts under an even load, [], all layers together."""
+    return state.n_layer * state.top_k * state.expert_flops.mean()
 
 
 def over_even(served: Tensor, tokens: Tensor, expert_flops: Tensor, even: Tensor, fixed: float) -> Tensor:
@@ -29,12 +33,28 @@ def over_even(served: Tensor, tokens: Tensor, expert_flops: Tensor, even: Tensor
     return 1 + quotient(deviation + more_winners, fixed + even)
 
 
+def automatic_gain(expert_flops: Tensor, even: Tensor, fixed: float, *, fixed_k: bool = True) -> Tensor:
+    """The gain g, [], at which prices of every mix of experts move alike; 0 where experts cost the same and k is fixed.
+
+    A price mu sets experts apart by mu sd(kappa), and loads that answer it move F/B by the experts' share of F times
+    sd(kappa). With g = 1 / (share var kappa), mu sd(kappa) rises by the mean cost of who serves, in standard deviations
+    of kappa. Where experts serve one by one, not against each other, their number answers too: E[kappa^2] takes the
+    place of the variance.
+    """
+    mean = expert_flops.mean()
+    spread = ((expert_flops - mean) ** 2).mean() if fixed_k else (expert_flops**2).mean()
+    return quotient(mean**2 * (even + fixed), spread * even)
+
+
 def updated(config: ComputeConfig, state: CalibratedState, ratio: Tensor, tokens: Tensor) -> Tensor:
     """mu <- max(0, mu + g r_N(H) (F/B - 1)), []; of kind `equal` without the maximum, so that F may not fall short."""
     if config.kind == "none":
         return state.compute_price
     least = 0.0 if config.kind == "budget" else -torch.inf
-    return ascended(state.compute_price, config.gain * rate(tokens, config.half_life), ratio, least)
+    gain = config.gain
+    if gain is None:
+        gain = automatic_gain(state.expert_flops, even_flops(state), state.fixed_flops)
+    return ascended(state.compute_price, gain * rate(tokens, config.half_life), ratio, least)
 
 
 def ascended(price: Tensor, gain: Tensor | float, ratio: Tensor, least: float = 0.0) -> Tensor:

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from camoe.config.learned_router import FlopsTargetConfig
-from camoe.economy.calibrated.compute_price import ascended, over_even
+from camoe.economy.calibrated.compute_price import ascended, automatic_gain, over_even
+
+AUTOMATIC = 0.05
+"""Of the gain that would answer an excess at once: the share that one optimiser step moves."""
 
 
 class MixFlops(NamedTuple):
@@ -54,4 +57,7 @@ class ComputePrice(nn.Module):
         even = len(self.expert_flops) * self.top_k * self.expert_flops.mean()
         ratio = over_even(served, tokens, self.expert_flops, even, self.fixed) / target
         least = 0.0 if self.config.flops_rule == "at_most" else -torch.inf
-        self.price.copy_(ascended(self.price, self.config.flops_gain, ratio, least))
+        gain: float | Tensor | None = self.config.flops_gain
+        if gain is None:
+            gain = AUTOMATIC * automatic_gain(self.expert_flops, even, self.fixed, fixed_k=self.config.fixed_k)
+        self.price.copy_(ascended(self.price, gain, ratio, least))

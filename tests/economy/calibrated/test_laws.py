@@ -226,6 +226,27 @@ def test_flops_ratio() -> None:
     assert compute_price.flops_ratio(ComputeConfig(), alike, served, tokens).item() == 1  # exactly
 
 
+@pytest.mark.parametrize("dear", [1.01, 5.0, 500.0])
+def test_automatic_price_of_compute_moves_by_the_cost_of_who_serves_in_standard_deviations(dear: float) -> None:
+    """The dear expert serves all tokens of both layers: sqrt(3) standard deviations, as one of k = 2 winners half."""
+    state = CalibratedState(CalibratedConfig(), 2, 4, 2, [1.0, 1.0, 1.0, dear], 12.0)
+    served, tokens = torch.tensor([[8.0, 0.0, 0.0, 8.0]] * 2).double(), torch.tensor(8.0).double()
+    config = ComputeConfig(kind="equal", half_life=8)
+    price = compute_price.updated(config, state, compute_price.flops_ratio(config, state, served, tokens), tokens)
+    spread = state.kappa().std(correction=0)
+    assert (price * spread).item() == pytest.approx(0.5 * (3**0.5 - 3**-0.5) / 2)  # r = 1/2
+    given = compute_price.updated(
+        replace(config, gain=2.0), state, compute_price.flops_ratio(config, state, served, tokens), tokens
+    )
+    assert given.item() == pytest.approx(compute_price.flops_ratio(config, state, served, tokens).item() - 1)
+
+
+def test_automatic_gain_of_experts_that_cost_the_same() -> None:
+    flops, even = torch.full((2, 4), 3.0).double(), torch.tensor(12.0).double()
+    assert compute_price.automatic_gain(flops, even, 4.0).item() == 0
+    assert compute_price.automatic_gain(flops, even, 4.0, fixed_k=False).item() == pytest.approx(16 / 12)
+
+
 def test_holdout_effect_against_ordinary_least_squares() -> None:
     """gain, error and tau of the regression of y on treatment and difficulty, all sequences of one length."""
     generator = torch.Generator().manual_seed(0)
