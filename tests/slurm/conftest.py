@@ -12,6 +12,7 @@ from tests.slurm.cluster import Cluster, install, why_not
 from tests.slurm.command import LONG, Launcher
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "slurm":
