@@ -51,7 +51,7 @@ def updated(config: ComputeConfig, state: CalibratedState, ratio: Tensor, tokens
     if config.kind == "none":
         return state.compute_price
     least = 0.0 if config.kind == "budget" else -torch.inf
-    gain = config.gain
+    gain: float | Tensor | None = config.gain
     if gain is None:
         gain = automatic_gain(state.expert_flops, even_flops(state), state.fixed_flops)
     return ascended(state.compute_price, gain * rate(tokens, config.half_life), ratio, least)
