@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib
@@ -54,13 +54,15 @@ def markdown_table(table: Table) -> list[str]:
 
 def _figures(found: Comparison) -> Iterator[tuple[str, Figure]]:
     histories = ArmHistories.read(found)
-    drawings = {
+    drawings: dict[str, Callable[[], Figure]] = {
         "forest": lambda: forest_figure(found),
         "frontier": lambda: frontier_figure(found),
         "credit": lambda: rank_figure(found, "credit"),
         "load": lambda: rank_figure(found, "load"),
         "gain": lambda: gain_figure(found, histories),
     }
+    if found.arms["n"].max() < 2:  # one seed says nothing of differences; a coefficient has its curve
+        drawings = {"frontier": drawings["frontier"]}
     for name, draw in drawings.items():
         try:
             yield name, draw()
