@@ -134,7 +134,9 @@ def _gains(histories: ArmHistories, colours: dict[str, str]) -> Figure:
 def gain_figure(found: Comparison, histories: ArmHistories) -> Figure:
     """Hold-out gain over tokens; NotRecorded where no arm measures it."""
     curves = histories.windows("market/holdout_gain")
-    return arm_curves.arm_curves(curves, arm_colours(found), "tokens seen", "nats per token saved", floor=0.0)
+    return arm_curves.arm_curves(
+        curves, arm_colours(found), "tokens seen", "nats per token saved", floor=0.0, falling=False
+    )
 
 
 def rank_figure(found: Comparison, other: str) -> Figure:

@@ -36,8 +36,12 @@ def arm_curves(
     log: bool = False,
     floor: float = np.nan,
     width: float = HALF,
+    falling: bool = True,
 ) -> Figure:
-    """curves: arm -> (places [N], values [N]) of each seed, places rising. `floor` is drawn as a dashed line."""
+    """curves: arm -> (places [N], values [N]) of each seed, places rising. `floor` is drawn as a dashed line.
+
+    falling: what is far above where most curves were early lies off the scale.
+    """
     figure, axis = panel(width, 3.3)
     ends, drawn, early = [], [], []
     for arm, seeds in curves.items():
@@ -50,7 +54,7 @@ def arm_curves(
         ends.append(EndLabel(arm, float(mean[-1]), colours[arm]))
         drawn.append(values.ravel())
         early.append(float(np.interp(EARLY * grid[-1], grid, mean)))
-    if not log:
+    if falling and not log:
         near = ~(_far([end.y for end in ends]) | _far(early))
         drawn = [values for values, is_near in zip(drawn, near, strict=True) if is_near]
         early = [max(value, end.y) for value, end, is_near in zip(early, ends, near, strict=True) if is_near]
@@ -60,7 +64,7 @@ def arm_curves(
         every = np.append(every, floor)
     if log:
         log_axis(axis, every)
-    elif every.size and np.isfinite(max(early)):
+    elif falling and every.size and np.isfinite(max(early)):
         low = float(np.nanmin(every))
         axis.set_ylim(low - 0.04 * (max(early) - low), max(early) + 0.02 * (max(early) - low) or None)
         top = axis.get_ylim()[1]
