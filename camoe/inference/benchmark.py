@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,12 +41,19 @@ def go_offline() -> None:
 
 
 @cache
-def make_quick_and_quiet() -> None:
-    """Have the harness keep compiled templates, which it makes anew for every document, and show no bars of its own."""
+def prepare_harness() -> None:
+    """Templates of task files run in Jinja's sandbox, where they reach no attribute that could execute code, and are
+    compiled once, not anew for every document; the harness shows no bars of its own.
+    """
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
     from lm_eval import utils
     from lm_eval.api import task
 
-    utils.env.from_string = lru_cache(maxsize=256)(utils.env.from_string)
+    sandbox: Any = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    sandbox.filters.update(utils.env.filters)
+    sandbox.from_string = lru_cache(maxsize=256)(sandbox.from_string)
+    utils.env = sandbox
     task.tqdm = lambda items, **_: items
 
 
@@ -74,18 +82,43 @@ def run_benchmarks(
     from camoe.inference.lm_eval_adapter import CamoeLM
 
     disable_progress_bars()
-    make_quick_and_quiet()
-    loaded = TaskManager(include_defaults=False).load(configs)
-    for task in loaded["tasks"].values():
-        task.set_config(key="num_fewshot", value=task.get_config("num_fewshot") or 0)
-        task.set_fewshot_seed(seed=FEWSHOT_SEED)
-    model = CamoeLM(scorer, tokenizer) if progress is None else CamoeLM(scorer, tokenizer, progress)
-    _check(group_field, loaded["tasks"])
-    if limit is not None:
+    prepare_harness()
+    _check_metrics(configs)
+    with _templates_checked():
+        loaded = TaskManager(include_defaults=False).load(configs)
         for task in loaded["tasks"].values():
-            _keep_some(task, limit)
-    found = evaluate(model, loaded, bootstrap_iters=0, log_samples=True)
+            task.set_config(key="num_fewshot", value=task.get_config("num_fewshot") or 0)
+            task.set_fewshot_seed(seed=FEWSHOT_SEED)
+        model = CamoeLM(scorer, tokenizer) if progress is None else CamoeLM(scorer, tokenizer, progress)
+        _check(group_field, loaded["tasks"])
+        if limit is not None:
+            for task in loaded["tasks"].values():
+                _keep_some(task, limit)
+        found = evaluate(model, loaded, bootstrap_iters=0, log_samples=True)
     return [figure for name in names for figure in _figures(name, loaded["tasks"][name], found, group_field)]
+
+
+@contextmanager
+def _templates_checked() -> Iterator[None]:
+    """ConfigError for a template that is wrong, or that the sandbox refuses."""
+    from jinja2.exceptions import TemplateError
+
+    try:
+        yield
+    except TemplateError as error:
+        raise ConfigError(f"evaluation.tasks: a template of a task file cannot be used ({error})") from error
+
+
+def _check_metrics(configs: list[dict[str, Any]]) -> None:
+    """ConfigError for a metric that is not the harness's own; others are programs, which it would fetch and run."""
+    from lm_eval.api import metrics  # noqa: F401 - fills the registry
+    from lm_eval.api.registry import metric_registry
+
+    for config in configs:
+        for entry in config.get("metric_list") or []:
+            if entry["metric"] not in metric_registry:
+                where = f"evaluation.tasks: {config['task']}.yaml"
+                raise not_an_option(where, entry["metric"], metric_registry.keys(), noun="metric")
 
 
 def _check(group_field: str | None, tasks: dict[str, Any]) -> None:

@@ -9,15 +9,17 @@ import yaml
 
 from camoe.config import ConfigError
 from camoe.config.refusal import not_an_option
+from camoe.tracking.stays_below import stays_below
 
 LOCAL_FORMATS = ("json", "text", "csv", "parquet", "arrow")  # of dataset_path: these builders read files alone
+LEADS_ELSEWHERE = ("include", "group", "task_list", "class")  # keys for other files, for tasks unchecked here, for code
 
 
 def task_configs(names: list[str], folder: Path, cache_dir: Path) -> list[dict[str, Any]]:
     """The tasks, each of a file NAME.yaml in the folder or below it, with absolute data_files.
 
-    Their data_files are relative to the folder. ConfigError in one line for a missing task, a missing file, or a task
-    whose data would come from a hub.
+    Their data_files are relative to the folder, and cannot lead out of it. ConfigError in one line for a missing task,
+    a missing file, or a task whose data would come from a hub.
     """
     if not folder.is_dir():
         raise ConfigError(f"evaluation.task_data: {folder} is no folder")
@@ -40,6 +42,12 @@ def _local(file: Path, folder: Path, cache_dir: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{file}: dataset_path is {found}, which is no local data; must be one of {', '.join(LOCAL_FORMATS)}"
         )
+    for key in LEADS_ELSEWHERE:
+        if key in task:
+            raise ConfigError(f"{file}: {key} is not read here; a task file must be a task of its own")
+    for entry in task.get("metric_list") or []:
+        if not isinstance(entry, dict) or not isinstance(entry.get("metric"), str) or entry.get("hf_evaluate"):
+            raise ConfigError(f"{file}: metric_list has {entry}; must be 'metric: NAME' of the harness itself")
     data_files = (task.get("dataset_kwargs") or {}).get("data_files")
     if not data_files:
         raise ConfigError(f"{file}: has no dataset_kwargs.data_files; must name local files")
@@ -53,6 +61,8 @@ def _absolute(data_files: Any, folder: Path, task: Path) -> Any:
         return {split: _absolute(files, folder, task) for split, files in data_files.items()}
     if isinstance(data_files, list):
         return [_absolute(file, folder, task) for file in data_files]
+    if not stays_below(str(data_files)):
+        raise ConfigError(f"{task}: data file {data_files} lies outside {folder}; must be relative to it and below it")
     path = folder / str(data_files)
     if not path.is_file():
         raise ConfigError(f"{task}: data file {path} does not exist; give the folder that holds it as task_data")

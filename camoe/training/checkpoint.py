@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from camoe.kernels.ranks import ALONE, Ranks
+from camoe.tracking.stays_below import stays_below
 from camoe.training.checkpoint_parts import PARTS, JoinedTensors, write_parts
 
 MARKER, VALUES = "complete.json", "values.json"
@@ -166,6 +167,8 @@ def _problem(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return "no readable marker"
     for name in (VALUES, *digests):
+        if not stays_below(name):
+            return f"its marker names {name}, which lies outside"
         if not (folder / name).is_file():
             return f"{name} is missing"
         try:

@@ -127,13 +127,15 @@ class Trainer:
             self.tracker.keep("probe/tokens", self.scores.probe.text())
         self._stopwatch.start()
         with interruption.deferred(self.ranks.largest):
-            while self.progress.step < self.schedule.total_steps and not interruption.requested:
+            stop = interruption.requested
+            while self.progress.step < self.schedule.total_steps and not stop:
                 phase = self.advance() if self.watch is None else self._advance_or_keep_evidence()
                 if self._due(self.config.tracking.log_every) or self.progress.step == phase.end:
                     self._log(phase)  # also at a phase's end, so that no record mixes phases
                 if self._due(self.config.train.eval_every):
                     self._log_held_out()
-                if self._due(self.config.train.checkpoint_every) or interruption.requested:
+                stop = interruption.requested  # asked once a step: what stops the loop is what saves the step
+                if stop or self._due(self.config.train.checkpoint_every):
                     self._save()
 
     def advance(self) -> Phase:

@@ -175,6 +175,13 @@ def test_a_field_that_no_document_has_names_the_nearest(tmp_path: Path) -> None:
         ({"dataset_path": "EleutherAI/lambada_openai"}, "dataset_path is EleutherAI/lambada_openai, which is no local"),
         ({"dataset_kwargs": {}}, "has no dataset_kwargs.data_files"),
         ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, "gone.jsonl does not exist"),
+        ({"dataset_kwargs": {"data_files": ["../documents.jsonl"]}}, r"\.\./documents\.jsonl lies outside"),
+        ({"dataset_kwargs": {"data_files": "/etc/hostname"}}, "/etc/hostname lies outside"),
+        ({"include": "other.yaml"}, "include is not read here"),
+        ({"group": "several"}, "group is not read here"),
+        ({"metric_list": [{"metric": "acc", "hf_evaluate": True}]}, "must be 'metric: NAME'"),
+        ({"metric_list": ["acc"]}, "must be 'metric: NAME'"),
+        ({"metric_list": [{"metric": "perplexit"}]}, "no metric 'perplexit'; did you mean perplexity"),
     ],
 )
 def test_what_is_not_local_is_refused_in_one_line(tmp_path: Path, task: dict[str, Any], words: str) -> None:
@@ -182,6 +189,32 @@ def test_what_is_not_local_is_refused_in_one_line(tmp_path: Path, task: dict[str
     with pytest.raises(ConfigError, match=words) as refusal:
         run_benchmarks(ContinuationScorer(the_model(), 64, 16), ByteTokenizer(), ["word"], folder, tmp_path)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("metric", ["program", "./program", "{folder}/program.py"])
+def test_a_metric_that_is_a_program_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+    ran = tmp_path / "ran"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "program").mkdir()
+    for file in (tmp_path / "program.py", tmp_path / "program" / "program.py"):
+        file.write_text(f"open({str(ran)!r}, 'w')\n")
+    entry = {"metric": metric.format(folder=tmp_path)}
+    folder = write_tasks(tmp_path / "data", {"word": {**WORD, "metric_list": [entry]}})
+    with pytest.raises(ConfigError, match="no metric"):
+        _run(folder, tmp_path / "cache")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("field", ["doc_to_text", "doc_to_target"])
+def test_a_template_cannot_execute_code(tmp_path: Path, field: str) -> None:
+    ran = tmp_path / "ran"
+    builtins = "text.__class__.__mro__[1].__subclasses__()[0].__init__.__globals__.__builtins__"
+    escapes = (f"{{{{ {builtins}.open({str(ran)!r}, 'w') }}}}", "{{ cycler.__init__.__globals__.os.system('true') }}")
+    for number, template in enumerate(escapes):
+        folder = write_tasks(tmp_path / str(number), {"word": {**WORD, field: template}})
+        with pytest.raises(ConfigError, match=r"a template of a task file cannot be used .*unsafe"):
+            _run(folder, tmp_path / "cache")
+    assert not ran.exists()
 
 
 def test_a_task_without_a_file_names_the_nearest(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Checkpoints count only when whole, and bring everything back."""
 
 import errno
+import hashlib
+import json
 import random
 from pathlib import Path
 
@@ -158,3 +160,17 @@ def test_a_whole_checkpoint_that_does_not_fit_is_passed_over(tmp_path: Path) -> 
     found, said = CheckpointStore(tmp_path).latest(lambda one: "is foreign" if one.step == 2 else None)
     assert found is not None
     assert (found.step, said) == (1, ["step_00000002: is foreign"])
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "parts/../../secret"])
+def test_a_marker_that_names_files_elsewhere_does_not_count(tmp_path: Path, name: str) -> None:
+    _save(tmp_path, 1)
+    (tmp_path / "secret").write_text("not to be read")
+    marker = tmp_path / "step_00000001" / MARKER
+    content = json.loads(marker.read_text())
+    content["sha256"][name] = hashlib.sha256(b"not to be read").hexdigest()
+    marker.write_text(json.dumps(content))
+    assert CheckpointStore(tmp_path).latest() == (
+        None,
+        [f"step_00000001: its marker names {name}, which lies outside"],
+    )

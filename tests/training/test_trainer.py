@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from camoe.tracking.metrics_log import read_metrics
-from camoe.training.interruption import Interruption
+from camoe.training.interruption import Interrupted, Interruption
 from camoe.training.trainer import Trainer
 from tests.small_run import small_run
 from tests.training.small_trainer import small_trainer
@@ -21,6 +22,34 @@ def _fit(trainer: Trainer) -> list[dict[str, Any]]:
     with Interruption() as interruption:
         trainer.fit(interruption)
     return read_metrics(trainer.tracker.folder.metrics_file)
+
+
+class _SignalAfterQuestion(Interruption):
+    """A signal that comes just after the loop has asked for one for the nth time."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.left = number
+
+    @property
+    def requested(self) -> bool:
+        """As the loop asks it."""
+        found = super().requested
+        self.left -= 1
+        if not self.left:
+            signal.raise_signal(signal.SIGTERM)
+        return found
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_whenever_a_signal_comes_the_last_step_is_saved(tmp_path: Path, number: int) -> None:
+    config = small_run("off", **SEVEN_STEPS)
+    with small_trainer(config, tmp_path) as trainer, pytest.raises(Interrupted):
+        with _SignalAfterQuestion(number) as interruption:
+            trainer.fit(interruption)
+    newest, _ = trainer.checkpoints.latest()
+    assert newest is not None
+    assert newest.step == trainer.progress.step == number
 
 
 def test_the_probe_is_kept_at_every_evaluation(tmp_path: Path) -> None:
