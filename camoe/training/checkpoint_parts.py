@@ -21,7 +21,7 @@ HEADER, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"  # torch.distributed.chec
 
 
 def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """This rank's parts of divided `tensors`; all ranks call together, and all fail where one does."""
+    """This rank's parts of divided `tensors`; all ranks call together, and all fail where one does, with its OSError."""
     from torch.distributed import checkpoint  # slow to import
     from torch.distributed.checkpoint.api import CheckpointException
 
@@ -30,6 +30,8 @@ def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         checkpoint.save(dict(tensors), storage_writer=writer)
     except CheckpointException as error:  # no Exception, and a page long
         rank, (first, _) = min(error.failures.items())
+        if isinstance(first, OSError) and first.errno is not None:
+            raise OSError(first.errno, first.strerror, str(folder)) from first
         raise RuntimeError(f"rank {rank} could not write its part of a checkpoint: {first}") from first
 
 
