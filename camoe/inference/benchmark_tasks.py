@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +33,38 @@ def task_configs(names: list[str], folder: Path, cache_dir: Path) -> list[dict[s
 
 def _local(file: Path, folder: Path, cache_dir: Path) -> dict[str, Any]:
     """The content of a task file with absolute paths."""
-    try:
-        task = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ConfigError(f"{file}: not readable as plain YAML ({problem})") from None
-    if not isinstance(task, dict) or task.get("dataset_path") not in LOCAL_FORMATS:
-        found = task.get("dataset_path") if isinstance(task, dict) else None
-        raise ConfigError(
-            f"{file}: dataset_path is {found}, which is no local data; must be one of {', '.join(LOCAL_FORMATS)}"
-        )
+    task = _plain_content(file)
+    if task.get("dataset_path") not in LOCAL_FORMATS:
+        found = task.get("dataset_path")
+        allowed = ", ".join(LOCAL_FORMATS)
+        raise ConfigError(f"{file}: dataset_path is {found!r}, which is no local data; must be one of {allowed}")
     for key in LEADS_ELSEWHERE:
         if key in task:
             raise ConfigError(f"{file}: {key} is not read here; a task file must be a task of its own")
-    for entry in task.get("metric_list") or []:
-        if not isinstance(entry, dict) or not isinstance(entry.get("metric"), str) or entry.get("hf_evaluate"):
-            raise ConfigError(f"{file}: metric_list has {entry}; must be 'metric: NAME' of the harness itself")
-    data_files = (task.get("dataset_kwargs") or {}).get("data_files")
-    if not data_files:
+    _check_metrics(task.get("metric_list"), file)
+    settings = task.get("dataset_kwargs")
+    if not isinstance(settings, dict) or not settings.get("data_files"):
         raise ConfigError(f"{file}: has no dataset_kwargs.data_files; must name local files")
-    where = _absolute(data_files, folder.resolve(), file)
-    return {**task, "dataset_kwargs": {**task["dataset_kwargs"], "data_files": where, "cache_dir": str(cache_dir)}}
+    where = _absolute(settings["data_files"], folder.resolve(), file)
+    return {**task, "dataset_kwargs": {**settings, "data_files": where, "cache_dir": str(cache_dir)}}
+
+
+def _plain_content(file: Path) -> dict[str, Any]:
+    try:
+        task = yaml.safe_load(file.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes, dates and numbers that are none
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(f"{file}: not readable as plain YAML ({problem})") from None
+    if not isinstance(task, dict):
+        raise ConfigError(f"{file}: is no task; must be settings with their values, as 'dataset_path: json'")
+    return task
+
+
+def _check_metrics(metrics: Any, file: Path) -> None:
+    """A metric of another library would be a program, fetched and executed."""
+    for entry in metrics if isinstance(metrics, list) else [metrics] if metrics else []:
+        if not isinstance(entry, dict) or not isinstance(entry.get("metric"), str) or entry.get("hf_evaluate"):
+            raise ConfigError(f"{file}: metric_list has {entry!r}; must be 'metric: NAME' of the harness itself")
 
 
 def _absolute(data_files: Any, folder: Path, task: Path) -> Any:
@@ -61,9 +73,9 @@ def _absolute(data_files: Any, folder: Path, task: Path) -> Any:
         return {split: _absolute(files, folder, task) for split, files in data_files.items()}
     if isinstance(data_files, list):
         return [_absolute(file, folder, task) for file in data_files]
-    if not stays_below(str(data_files)):
-        raise ConfigError(f"{task}: data file {data_files} lies outside {folder}; must be relative to it and below it")
-    path = folder / str(data_files)
-    if not path.is_file():
-        raise ConfigError(f"{task}: data file {path} does not exist; give the folder that holds it as task_data")
-    return str(path)
+    name = str(data_files)
+    if not stays_below(name):
+        raise ConfigError(f"{task}: data file {name!r} lies outside {folder}; must be relative to it and below it")
+    if not os.path.isfile(folder / name):  # Path.is_file raises for names that are too long
+        raise ConfigError(f"{task}: data file {name!r} is not in {folder}; give the folder that holds it as task_data")
+    return str(folder / name)

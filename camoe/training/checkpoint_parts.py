@@ -21,7 +21,7 @@ HEADER, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"  # torch.distributed.chec
 
 
 def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """This rank's parts of divided `tensors`; all ranks call together, and all fail where one does, with its OSError."""
+    """This rank's parts of divided `tensors`; all ranks call together, and all fail with the error of one."""
     from torch.distributed import checkpoint  # slow to import
     from torch.distributed.checkpoint.api import CheckpointException
 

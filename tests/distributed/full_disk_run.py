@@ -1,4 +1,4 @@
-"""run.py, where the disk that CAMOE_SMALL_DISK names has no room left once ranks write their parts for the second time."""
+"""run.py, where the disk that CAMOE_SMALL_DISK names is full once ranks write their parts for the second time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A disk that becomes full under several processes: one line, no half checkpoint, and with room again the run goes on."""
+"""A disk that becomes full under several processes: one line, nothing half written, and later the run goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.small_disk import SmallDisk, mounted
-from tests.distributed.processes import ROOT, finished, start, torchrun_variables
+from tests.distributed.processes import finished, start, torchrun_variables
 from tests.jobs.command import SMALL, TOTAL_STEPS, records, run, run_folder
 
 pytestmark = pytest.mark.slow

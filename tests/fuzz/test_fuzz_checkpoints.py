@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from damage import Damage, damaged, damages, refuse_more_lines
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -26,6 +25,7 @@ from camoe.jobs.trained_run import newest_model
 from camoe.model.language_model import LanguageModel
 from camoe.model.rwkv_weights import read_rwkv_weights
 from camoe.training.checkpoint import CheckpointStore, Snapshot
+from tests.fuzz.damage import Damage, damaged, damages, refuse_more_lines
 from tests.pickles import pickled
 from tests.small_run import small_run
 

@@ -6,7 +6,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 import pytest
-from damage import refuse_more_lines
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from camoe.config.post_mortem import COMPOSITION_ERRORS, explain
 from camoe.config.resolve import resolve
 from camoe.config.schema_store import register_with_hydra
 from camoe.config.unknown_setting import all_settings
+from tests.fuzz.damage import refuse_more_lines
 
 pytestmark = pytest.mark.slow
 VALUES = (

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from damage import Damage, damaged, damages, refuse_more_lines
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -19,6 +18,7 @@ from camoe.config.data import DataConfig
 from camoe.data.document_stream import DocumentStream
 from camoe.data.local_files import LocalFiles
 from camoe.data.source import Split
+from tests.fuzz.damage import Damage, damaged, damages, refuse_more_lines
 
 pytestmark = pytest.mark.slow
 ANY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import refuse_more_lines
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from camoe.data.byte_tokenizer import ByteTokenizer
 from camoe.data.chat_template import encode_dialogues, turns
 from camoe.data.dialogue_records import LISTS, QUESTIONS, ROLES, dialogue_of, pair_of
 from camoe.inference.prompts import read_prompts
+from tests.fuzz.damage import refuse_more_lines
 
 pytestmark = pytest.mark.slow
 ANY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

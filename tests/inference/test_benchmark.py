@@ -172,11 +172,14 @@ def test_a_field_that_no_document_has_names_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "words"),
     [
-        ({"dataset_path": "EleutherAI/lambada_openai"}, "dataset_path is EleutherAI/lambada_openai, which is no local"),
+        (
+            {"dataset_path": "EleutherAI/lambada_openai"},
+            "'EleutherAI/lambada_openai', which is no local data",
+        ),
         ({"dataset_kwargs": {}}, "has no dataset_kwargs.data_files"),
-        ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, "gone.jsonl does not exist"),
-        ({"dataset_kwargs": {"data_files": ["../documents.jsonl"]}}, r"\.\./documents\.jsonl lies outside"),
-        ({"dataset_kwargs": {"data_files": "/etc/hostname"}}, "/etc/hostname lies outside"),
+        ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, "'gone.jsonl' is not in"),
+        ({"dataset_kwargs": {"data_files": ["../documents.jsonl"]}}, r"'\.\./documents\.jsonl' lies outside"),
+        ({"dataset_kwargs": {"data_files": "/etc/hostname"}}, "'/etc/hostname' lies outside"),
         ({"include": "other.yaml"}, "include is not read here"),
         ({"group": "several"}, "group is not read here"),
         ({"metric_list": [{"metric": "acc", "hf_evaluate": True}]}, "must be 'metric: NAME'"),
