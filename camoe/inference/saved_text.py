@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from camoe.config import ConfigError
+from camoe.config.refusal import refused_as
 from camoe.inference.continuation import TextState
 from camoe.model.language_model import LanguageModel
 from camoe.model.state_tensors import state_of, state_tensors
@@ -35,20 +36,30 @@ def load_text(path: Path, model: LanguageModel, what: str) -> TextState:
     """The text of a file; ConfigError, which begins with `what`, for another model's or anything else."""
     if not path.is_file():
         raise ConfigError(f"{what}: no file {path}")
-    try:
-        with safe_open(path, "pt", device=str(model.device)) as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise ConfigError(f"{what}: {path} is no file of job.save_state ({error})") from error
-    if about.get("format") != FORMAT:
-        raise ConfigError(f"{what}: {path} is no file of job.save_state")
-    if about["architecture"] != _architecture(model):
+    with refused_as(f"{what}: {path} is no file of job.save_state"):
+        about, tensors = _content(path, str(model.device))
+        made_by = [about[name] for name in ("architecture", "weights")]
+    if made_by[0] != _architecture(model):
         raise ConfigError(f"{what}: {path} holds the state of a model of another architecture")
-    if about["weights"] != json.dumps(weights_hash(model)):
+    if made_by[1] != json.dumps(weights_hash(model)):
         raise ConfigError(f"{what}: {path} holds the state of other weights of this architecture")
-    tokens = tensors.pop("tokens").tolist()
-    return TextState(tokens, state_of(tensors) if tensors else None, int(about["unread"]))
+    with refused_as(f"{what}: {path} is no whole file of job.save_state"):
+        tokens, unread = tensors.pop("tokens"), int(about["unread"])
+        if tokens.dtype != torch.int64 or tokens.dim() != 1 or not 0 <= unread <= len(tokens):
+            raise ValueError("its tokens do not fit")
+        if not all(0 <= token < len(model.emb.weight) for token in tokens.tolist()):
+            raise ValueError("it has tokens outside of the vocabulary")
+        return TextState(tokens.tolist(), state_of(tensors) if tensors else None, unread)
+
+
+def _content(path: Path, device: str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """What the file says of itself, and its tensors."""
+    with safe_open(path, "pt", device=device) as file:
+        about = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    if about.get("format") != FORMAT:
+        raise ValueError(f"its format is {about.get('format')!r}")
+    return about, tensors
 
 
 def _architecture(model: LanguageModel) -> str:

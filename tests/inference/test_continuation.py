@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from camoe.config import ConfigError
 from camoe.inference.continuation import Continuation, Ending, TextState
 from camoe.inference.generation import continue_texts, generate
 from camoe.inference.prompts import read_prompts
 from camoe.inference.sampling import Sampling, TokensSoFar, next_token, penalised
-from camoe.inference.saved_text import load_text, save_text
+from camoe.inference.saved_text import FORMAT, _architecture, load_text, save_text
 from camoe.model.language_model import LanguageModel
 from camoe.model.routing_trace import RoutingTrace
+from camoe.model.weights_hash import weights_hash
 from tests.small_run import small_run
 
 GREEDY, LIVELY = Sampling(temperature=0), Sampling(1.5, 0.9, top_k=40, repetition_penalty=1.3)
@@ -85,11 +88,25 @@ def test_a_state_of_another_model_is_refused_in_one_line(model: LanguageModel, t
     _continue(model, text, PROMPTS[0], GREEDY, 2)
     save_text(tmp_path / "text", text, model)
     (tmp_path / "other").write_text("no state")
+    about = {"format": FORMAT, "architecture": _architecture(model), "weights": json.dumps(weights_hash(model))}
+    tokens = torch.tensor([0, 1])
+    for file, changed, ids in (
+        ("nameless", {"architecture": None}, tokens),
+        ("unread", {"unread": "3"}, tokens),
+        ("outside", {}, torch.tensor([0, 100_000])),
+        ("fractions", {}, tokens / 3),
+    ):
+        kept = {name: value for name, value in {**about, "unread": "0", **changed}.items() if value is not None}
+        save_file({"tokens": ids}, tmp_path / file, kept)
     weights = LanguageModel(small_run(model={"tie_embeddings": False}))
     for file, asked, why in (
         ("text", _model("deep_embed"), "another architecture"),
         ("text", weights, "other weights"),
         ("other", model, "no file of job.save_state"),
+        ("nameless", model, "no file of job.save_state"),
+        ("unread", model, "its tokens do not fit"),
+        ("outside", model, "tokens outside of the vocabulary"),
+        ("fractions", model, "its tokens do not fit"),
         ("absent", model, "no file"),
     ):
         with pytest.raises(ConfigError, match=f"^job.load_state: .*{why}") as refused:
