@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from camoe.tracking.short_number import short_number
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6a93", "#8c6d46", "#b3b300", "#7f7f7f")
-"""Told apart by people who see fewer colours: Okabe and Ito's first, then four muted ones."""
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6a93", "#8c6d46", "#b3b300", "#7f7f7f"),
+    *("#882255", "#332288"),
+)
+"""Told apart by people who see fewer colours: Okabe and Ito's first, then six muted ones."""
 COOL = ("#0072b2", "#009e73", "#56b4e9", "#7f6a93", "#7f7f7f", "#b3b300")
 WARM = ("#d55e00", "#e69f00", "#cc79a7", "#8c6d46")
 """The same colours in two families: RWKV and Transformer experts."""
