@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tests run in as many processes as there are cores; torch's own threads would only wait for one another.
@@ -11,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+from benchmarks.small_disk import SmallDisk, mounted
 from tests.jobs.command import text_file
 
 DEFAULT_GOLDEN_DIR = Path(__file__).resolve().parent / "golden"
@@ -46,6 +48,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of real text, for the tests that run the command line; nobody writes to it."""
     return text_file(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of 64 MB."""
+    with mounted(tmp_path / "disk", "64m") as made:
+        if made is None:
+            pytest.skip("mounting a file system is not permitted here")
+        yield made
 
 
 @pytest.fixture(scope="session")

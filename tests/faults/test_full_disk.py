@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.small_disk import SmallDisk, mounted
+from benchmarks.small_disk import SmallDisk
 from tests.faults.evidence import assert_on_the_way, assert_same_end
 from tests.faults.jobs import JobServer
 from tests.faults.reference import Reference
 from tests.jobs.command import run_folder
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with mounted(tmp_path / "disk", "64m") as made:
-        if made is None:
-            pytest.skip("mounting a file system is not permitted here")
-        yield made
 
 
 @pytest.mark.parametrize("place", ["checkpoint", "log flush", "arrays", "end"])

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.small_disk import SmallDisk, mounted
+from benchmarks.small_disk import SmallDisk
 from tests.distributed.processes import finished, start, torchrun_variables
 from tests.jobs.command import SMALL, TOTAL_STEPS, records, run, run_folder
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with mounted(tmp_path / "disk", "64m") as made:
-        if made is None:
-            pytest.skip("mounting a file system is not permitted here")
-        yield made
 
 
 def test_ranks_that_cannot_write_their_parts_end_in_one_line(text: Path, disk: SmallDisk) -> None:
