@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -16,6 +17,7 @@ from tests.faults.kill_plan import TIME, Kill, Plan
 from tests.faults.reference import Reference
 
 Start = Callable[..., Job]
+PAUSE = 0.05  # seconds
 
 
 def interrupt(
@@ -57,9 +59,13 @@ class InterruptedRun:
         if kill is not None and kill.place != TIME:
             where = {"place": kill.place, "call": kill.call, "line": kill.line}
             fault = ("signal_at_line", {**where, "numbers": kill.numbers, "note": str(note)})
+        begun = time.time_ns()
         job = self.start(self.cwd, *self._command(), fault=fault)
-        if kill is not None and kill.place == TIME and not job.ended(kill.seconds):
-            job.send(signal.SIGKILL)
+        if kill is not None and kill.place == TIME:
+            while kill.of_run and not self._taken_up_since(begun) and not job.ended(PAUSE):
+                pass
+            if not job.ended(kill.seconds):
+                job.send(signal.SIGKILL)
         code = job.wait()
         asked = () if kill is None else kill.numbers
         assert code in (0, -signal.SIGKILL, *(128 + number for number in asked)), job.output.read_text()
@@ -72,6 +78,11 @@ class InterruptedRun:
             assert_on_the_way(folder, self.reference.folder)
             assert RunFolder.open(folder).status().state in ("killed", "finished")  # finished: all but the last words
         return note.read_text() if note.exists() else f"{TIME}: {_seen(folder)}"
+
+    def _taken_up_since(self, moment: int) -> bool:
+        """Whether a process has said so in the run folder; `moment` in nanoseconds."""
+        folder = self.folder()
+        return folder is not None and (folder / "status.json").stat().st_mtime_ns >= moment
 
     def _command(self) -> tuple[str, ...]:
         folder = self.folder()

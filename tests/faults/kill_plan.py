@@ -14,12 +14,16 @@ TIME = "any moment"
 
 @dataclass(frozen=True)
 class Kill:
-    """In a place, before a line of one of its calls; or, where `place` is TIME, `seconds` after the start."""
+    """In a place, before a line of one of its calls; or, where `place` is TIME, after so many seconds.
+
+    of_run: of the run, which the process takes up after its start-up; else of the process.
+    """
 
     place: str
     call: int = 0
     line: int = 0
     seconds: float = 0.0
+    of_run: bool = False
     numbers: tuple[int, ...] = (signal.SIGKILL,)
 
 
@@ -41,9 +45,9 @@ def in_places(draw: random.Random, calls: Mapping[str, list[int]]) -> Plan:
     return plan
 
 
-def any_moment(draw: random.Random, earliest: float, latest: float) -> Plan:
-    """From outside, so many seconds after the start of the process: inside native code too."""
-    return lambda _: Kill(TIME, seconds=draw.uniform(earliest, latest))
+def any_moment(draw: random.Random, latest: float, *, of_run: bool = False) -> Plan:
+    """From outside, up to so many seconds after the start of the process, or of the run: inside native code too."""
+    return lambda _: Kill(TIME, seconds=draw.uniform(0, latest), of_run=of_run)
 
 
 def either(draw: random.Random, share: float, first: Plan, second: Plan) -> Plan:

@@ -49,13 +49,11 @@ def test_killed_again_and_again(
     jobs: JobServer, reference: Callable[[str], Reference], random_kills: Kills, name: str
 ) -> None:
     expected, draw = reference(name), random_kills.draw
-    plan = either(draw, IN_A_PLACE, in_places(draw, expected.calls), any_moment(draw, 0, expected.seconds))
+    plan = either(draw, IN_A_PLACE, in_places(draw, expected.calls), any_moment(draw, expected.seconds))
     random_kills.survive(jobs.start, expected, plan, random_kills.share)
 
 
-def test_a_command_killed_again_and_again(
-    jobs: JobServer, reference: Callable[[str], Reference], random_kills: Kills
-) -> None:
+def test_a_command_killed_again_and_again(reference: Callable[[str], Reference], random_kills: Kills) -> None:
     expected = reference("default")
-    plan = any_moment(random_kills.draw, jobs.start_up, jobs.start_up + expected.seconds)
+    plan = any_moment(random_kills.draw, expected.seconds, of_run=True)
     random_kills.survive(start_command, expected, plan, random_kills.by_command)
