@@ -19,7 +19,11 @@ from camoe.sweeping.arm_task import ArmEnd, ArmTask, Task
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = CommandRecord(argv=("run.py", "-m"), overrides=("seed=1",), choices={}, sweep_dir=None, arm=0)
 CONFIG = RunConfig(seed=3, phase=PhaseScheduleConfig(schedule={"only": PhaseConfig(steps=1)}))
-CALL = "import pickle, sys; print(pickle.load(sys.stdin.buffer)())"
+CALL = """
+import pickle, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it starts in the background
+print(pickle.load(sys.stdin.buffer)())
+"""
 
 
 def call(task: Task, parent: str | None = None) -> subprocess.CompletedProcess[str]:
