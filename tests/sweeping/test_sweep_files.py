@@ -37,7 +37,12 @@ def test_the_studies() -> None:
     assert sorted(path.stem for path in (REPOSITORY / "sweeps").iterdir()) == sorted(STUDIES)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=one_worker_a_study(name)) for name in STUDIES])
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    like_another = name.startswith("study_capital_")  # panels and tunings of the study that the quick suite composes
+    return [one_worker_a_study(name), *([pytest.mark.slow] if like_another else [])]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in STUDIES])
 def test_every_arm_composes_as_registered(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sweep = planned(name)
