@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from camoe.config import ConfigError
-from camoe.config.refusal import not_an_option
+from camoe.config.refusal import not_an_option, refused_as
 from camoe.data.tokenizer import Tokenizer
 from camoe.inference.benchmark_figures import BenchmarkFigure, DocumentFigures
 from camoe.inference.benchmark_tasks import task_configs
@@ -84,16 +84,17 @@ def run_benchmarks(
     disable_progress_bars()
     prepare_harness()
     _check_metrics(configs)
-    with _templates_checked():
+    with refused_as("evaluation.tasks: the harness does not take a task file"):
         loaded = TaskManager(include_defaults=False).load(configs)
+    for task in loaded["tasks"].values():
+        task.set_config(key="num_fewshot", value=task.get_config("num_fewshot") or 0)
+        task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    model = CamoeLM(scorer, tokenizer) if progress is None else CamoeLM(scorer, tokenizer, progress)
+    _check(group_field, loaded["tasks"])
+    if limit is not None:
         for task in loaded["tasks"].values():
-            task.set_config(key="num_fewshot", value=task.get_config("num_fewshot") or 0)
-            task.set_fewshot_seed(seed=FEWSHOT_SEED)
-        model = CamoeLM(scorer, tokenizer) if progress is None else CamoeLM(scorer, tokenizer, progress)
-        _check(group_field, loaded["tasks"])
-        if limit is not None:
-            for task in loaded["tasks"].values():
-                _keep_some(task, limit)
+            _keep_some(task, limit)
+    with _templates_checked():
         found = evaluate(model, loaded, bootstrap_iters=0, log_samples=True)
     return [figure for name in names for figure in _figures(name, loaded["tasks"][name], found, group_field)]
 

@@ -41,7 +41,7 @@ def _local(file: Path, folder: Path, cache_dir: Path) -> dict[str, Any]:
     for key in LEADS_ELSEWHERE:
         if key in task:
             raise ConfigError(f"{file}: {key} is not read here; a task file must be a task of its own")
-    _check_metrics(task.get("metric_list"), file)
+    _check_metrics(task.get("metric_list") or [], file)
     settings = task.get("dataset_kwargs")
     if not isinstance(settings, dict) or not settings.get("data_files"):
         raise ConfigError(f"{file}: has no dataset_kwargs.data_files; must name local files")
@@ -62,8 +62,9 @@ def _plain_content(file: Path) -> dict[str, Any]:
 
 def _check_metrics(metrics: Any, file: Path) -> None:
     """A metric of another library would be a program, fetched and executed."""
-    for entry in metrics if isinstance(metrics, list) else [metrics] if metrics else []:
-        if not isinstance(entry, dict) or not isinstance(entry.get("metric"), str) or entry.get("hf_evaluate"):
+    for entry in metrics if isinstance(metrics, list) else [metrics]:
+        named = isinstance(metrics, list) and isinstance(entry, dict) and isinstance(entry.get("metric"), str)
+        if not named or entry.get("hf_evaluate"):
             raise ConfigError(f"{file}: metric_list has {entry!r}; must be 'metric: NAME' of the harness itself")
 
 

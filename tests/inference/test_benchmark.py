@@ -184,6 +184,10 @@ def test_a_field_that_no_document_has_names_the_nearest(tmp_path: Path) -> None:
         ({"group": "several"}, "group is not read here"),
         ({"metric_list": [{"metric": "acc", "hf_evaluate": True}]}, "must be 'metric: NAME'"),
         ({"metric_list": ["acc"]}, "must be 'metric: NAME'"),
+        ({"metric_list": {"metric": "acc"}}, "must be 'metric: NAME'"),
+        ({"output_type": "likelihood"}, "does not take a task file .*invalid output_type"),
+        ({"doc_to_txt": "{{text}}"}, "does not take a task file .*doc_to_txt"),
+        ({"doc_to_text": "{{text"}, "evaluation.tasks: .*unexpected end of template"),
         ({"metric_list": [{"metric": "perplexit"}]}, "no metric 'perplexit'; did you mean perplexity"),
     ],
 )
@@ -215,7 +219,7 @@ def test_a_template_cannot_execute_code(tmp_path: Path, field: str) -> None:
     escapes = (f"{{{{ {builtins}.open({str(ran)!r}, 'w') }}}}", "{{ cycler.__init__.__globals__.os.system('true') }}")
     for number, template in enumerate(escapes):
         folder = write_tasks(tmp_path / str(number), {"word": {**WORD, field: template}})
-        with pytest.raises(ConfigError, match=r"a template of a task file cannot be used .*unsafe"):
+        with pytest.raises(ConfigError, match=r"evaluation\.tasks: .* is unsafe"):
             _run(folder, tmp_path / "cache")
     assert not ran.exists()
 
