@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -26,12 +27,16 @@ from camoe.data.packed_parts import PackedParts
 from camoe.data.packing import QUANTILES
 from camoe.data.progress import ProgressBar
 from camoe.data.source import Split
-from camoe.data.token_file import token_dtype
+from camoe.data.token_file import DAMAGED_ARRAYS, token_dtype
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
+from camoe.data.tokenizer_store import NOT_OF_THIS_FORM
+
+log = logging.getLogger(__name__)
 
 LAYOUT_VERSION = 2  # raise it when records, template or packing change, so that older caches are not found
 SETTINGS = {profile: f"data.{name}" for profile, name in ONE_PATH.items()}
 """Where each data profile is given."""
+ARRAYS = ("tokens", "learned", "starts")
 BATCH_ITEMS = 1024
 
 
@@ -67,13 +72,17 @@ def prepare_answers(
         identity = {name: source.identity() for name, source in sources.items()}
         key = hashlib.sha256(json.dumps([*facts, identity]).encode()).hexdigest()[:16]
         cache = cache_dir / f"{profile}-{tokenizer.name}-{key}.npz"
-        if not cache.is_file():
+        found = _load(cache)
+        if found is None:
             unfinished = cache.with_suffix(".partial")
             with being_made(cache, unfinished):
-                if not cache.is_file():  # another process may have made it while this one waited
+                found = _load(cache)  # another process may have made it while this one waited
+                if found is None:
                     _save(cache, *_make(profile, data, sources, tokenizer, progress, unfinished))
                     shutil.rmtree(unfinished)
-    return _load(cache)
+                    found = _load(cache)
+    assert found is not None
+    return found
 
 
 def _make(
@@ -144,25 +153,26 @@ def _pack(items: list[Item], tokenizer: Tokenizer, parts: PackedParts, progress:
 
 def _save(cache: Path, packed: dict[Split, PackedRows], statistics: dict[str, Any]) -> None:
     """A file that is either absent or whole."""
-    arrays = {
-        f"{split}_{name}": getattr(rows, name)
-        for split, rows in packed.items()
-        for name in ("tokens", "learned", "starts")
-    }
+    arrays = {f"{split}_{name}": getattr(rows, name) for split, rows in packed.items() for name in ARRAYS}
     text = json.dumps({**statistics, "rows_per_item": packed["train"].rows_per_item})
     with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".partial", delete=False) as file:
         np.savez(file, statistics=np.array(text), **arrays)
     os.replace(file.name, cache)
 
 
-def _load(cache: Path) -> AnswerData:
-    with np.load(cache, allow_pickle=False) as stored:
-        statistics = json.loads(str(stored["statistics"]))
-        per_item = statistics.pop("rows_per_item")
-        train, valid = (
-            PackedRows(
-                stored[f"{split}_tokens"], stored[f"{split}_learned"], stored[f"{split}_starts"], rows_per_item=per_item
+def _load(cache: Path) -> AnswerData | None:
+    """What `_save` left there, or None when there is nothing or it is damaged, which a warning says."""
+    if not cache.is_file():
+        return None
+    try:
+        with np.load(cache, allow_pickle=False) as stored:
+            statistics = json.loads(str(stored["statistics"]))
+            per_item = statistics.pop("rows_per_item")
+            train, valid = (
+                PackedRows(**{name: stored[f"{split}_{name}"] for name in ARRAYS}, rows_per_item=per_item)
+                for split in ("train", "valid")
             )
-            for split in ("train", "valid")
-        )
+    except (*DAMAGED_ARRAYS, *NOT_OF_THIS_FORM):
+        log.warning("prepared answers in %s are damaged", cache)
+        return None
     return AnswerData(train, valid, statistics)

@@ -18,6 +18,7 @@ from filelock import FileLock
 from camoe.config import ConfigError
 from camoe.config.text_source import SourceConfig
 from camoe.data.cache_folder import make_writable
+from camoe.data.flushed import flush_to_disk
 from camoe.data.hub_stream import HubStream
 from camoe.data.record_file import json_objects
 from camoe.data.tokenizer_store import write_json
@@ -132,11 +133,9 @@ class HubCopy:
 def _write(path: Path, content: bytes) -> None:
     """A file that is either absent or whole; equal content gives equal bytes."""
     unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
-            packed.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    with unfinished.open("wb") as file, gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
+        packed.write(content)
+    flush_to_disk(unfinished)
     os.replace(unfinished, path)
 
 

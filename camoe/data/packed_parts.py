@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camoe.data.flushed import flush_to_disk
+
 FOLDER = "parts"
 
 
@@ -46,8 +48,7 @@ class PackedParts:
         unfinished = path.with_suffix(".unfinished")
         with unfinished.open("wb") as file:
             np.savez(file, **part)
-            file.flush()
-            os.fsync(file.fileno())
+        flush_to_disk(unfinished)
         os.replace(unfinished, path)
         self._finished.append(path)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from camoe.data.packed_parts import PackedParts
 from camoe.data.scale_figures import byte_counts
-from camoe.data.token_file import TokenFile, documents_path, token_dtype
+from camoe.data.token_file import TokenFile, documents_path, token_dtype, tokens_path
 from camoe.data.tokenizer import SEPARATOR, Tokenizer
 
 BATCH_CHARACTERS = 1 << 21
@@ -56,7 +56,7 @@ def pack(
         parts.add(vars(part))
         size += int(part.sizes.sum())
         progress(f"tokenising {split}", size)
-    return _assemble(parts, folder / f"{split}.bin", split, dtype)
+    return _assemble(parts, tokens_path(folder, split), dtype)
 
 
 def _part(texts: list[str], tokenizer: Tokenizer, dtype: np.dtype[Any]) -> Part:
@@ -70,9 +70,7 @@ def _part(texts: list[str], tokenizer: Tokenizer, dtype: np.dtype[Any]) -> Part:
     )
 
 
-def _assemble(
-    parts: PackedParts, path: Path, split: str, dtype: np.dtype[Any]
-) -> tuple[TokenFile, npt.NDArray[np.int64]]:
+def _assemble(parts: PackedParts, path: Path, dtype: np.dtype[Any]) -> tuple[TokenFile, npt.NDArray[np.int64]]:
     """The token file: a separator, then all parts; and the table of its documents."""
     first = np.array([SEPARATOR], dtype=dtype).tobytes()
     checksum = hashlib.sha256(first)
@@ -90,8 +88,8 @@ def _assemble(
     tokens = np.concatenate(lengths)
     starts = 1 + np.cumsum(tokens + 1) - (tokens + 1)
     np.savez(documents_path(path), starts=starts, bytes=np.concatenate(sizes))
-    statistics = _statistics(split, tokens, int(counts.sum())) | {"dtype": dtype.str, "sha256": checksum.hexdigest()}
-    return TokenFile(path.parent, statistics), counts
+    statistics = _statistics(tokens, int(counts.sum())) | {"dtype": dtype.str, "sha256": checksum.hexdigest()}
+    return TokenFile(path, statistics), counts
 
 
 def batches(documents: Iterable[str]) -> Iterator[list[str]]:
@@ -108,12 +106,11 @@ def batches(documents: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _statistics(split: str, lengths: npt.NDArray[np.int64], text_bytes: int) -> dict[str, Any]:
+def _statistics(lengths: npt.NDArray[np.int64], text_bytes: int) -> dict[str, Any]:
     """JSON-ready figures. Lengths are tokens per document without separators; bytes are UTF-8 bytes of text."""
     text_tokens = int(lengths.sum())
     quantiles = np.quantile(lengths, QUANTILES) if len(lengths) else np.zeros(len(QUANTILES))
     return {
-        "split": split,
         "documents": len(lengths),
         "tokens": text_tokens + len(lengths) + 1,
         "text_tokens": text_tokens,

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from camoe.config.data import DataConfig
 from camoe.config.tokenizer import TokenizerConfig
 from camoe.data.cache_folder import being_made
-from camoe.data.corpus import Corpus, open_corpus, open_tokenizer, save_corpus, save_tokenizer, tokenizer_path
+from camoe.data.corpus import Corpus, open_corpus, open_tokenizer, save_corpus, save_tokenizer
 from camoe.data.document_stream import DocumentStream, StreamCounts, no_document
+from camoe.data.flushed import flush_to_disk
 from camoe.data.open_source import open_source
 from camoe.data.packed_parts import remove_parts
 from camoe.data.packing import pack
@@ -38,8 +39,14 @@ DECIDING = ("valid_fraction", "max_train_bytes", "max_valid_bytes")
 """Settings that decide the tokens beside what the sources themselves say."""
 
 
-def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[str, int], None] | None = None) -> Corpus:
-    """The corpus that the two groups describe, from the cache or made now.
+def prepare(
+    data: DataConfig,
+    tokenizer: TokenizerConfig,
+    progress: Callable[[str, int], None] | None = None,
+    *,
+    every_byte: bool = False,
+) -> Corpus:
+    """The corpus that the two groups describe, from the cache (`every_byte`: proved to be what was packed) or made now.
 
     `progress(stage, bytes done)` is called while it is made; by default a bar appears when it takes long.
     Raises ConfigError for text that is missing, broken or leaves a part without a document.
@@ -49,11 +56,11 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, progress: Callable[[st
         progress = progress or bar
         source.fetch(progress)
         folder = _cache_folder(source, data, tokenizer)
-        found = open_corpus(folder)
+        found = open_corpus(folder, every_byte=every_byte)
         if found is not None:
             return found
         with being_made(folder, _unfinished(folder)):
-            found = open_corpus(folder)  # another process may have made it while this one waited
+            found = open_corpus(folder, every_byte=every_byte)  # another process may have made it while this one waited
             if found is None:
                 with _appearing_whole(folder) as unfinished:
                     if open_corpus(unfinished) is None:
@@ -91,6 +98,8 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
     unfinished.mkdir(exist_ok=True)
     yield unfinished
     remove_parts(unfinished)
+    for path in unfinished.iterdir():
+        flush_to_disk(path)  # a size alone would not tell what a power cut lost
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
 
@@ -127,8 +136,8 @@ def _tokenizer(
     config: TokenizerConfig, stream: DocumentStream, cache: Path, folder: Path, progress: Callable[[str, int], None]
 ) -> Tokenizer:
     """The one that an interrupted preparation has used already, else a new one; kept in `folder` from here on."""
-    if tokenizer_path(folder).is_file():
-        return open_tokenizer(folder)
+    if (used := open_tokenizer(folder)) is not None:
+        return used
     tokenizer = build_tokenizer(config, lambda: reported(stream.read("train"), progress), cache)
     save_tokenizer(folder, tokenizer)
     return tokenizer

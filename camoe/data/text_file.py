@@ -40,15 +40,17 @@ def text_documents(path: Path, wants: Callable[[bytes], bool]) -> Iterator[str]:
 
 
 def _decode(path: Path, lines: list[bytes], first_line: int, wanted: bool) -> Iterator[str]:
-    if not wanted or not lines:
+    if not lines:
         return
     content = b"".join(lines)
     if first_line == 1:
         content = content.removeprefix(BYTE_ORDER_MARK)
     try:
-        yield content.decode()
+        text = content.decode()  # also what is not wanted: a file that is no text is refused as such
     except UnicodeDecodeError as error:
         line = first_line + content.count(b"\n", 0, error.start)
         raise ConfigError(
             f"data.path: {path} line {line} is not UTF-8 (byte 0x{content[error.start]:02x}); convert the file"
         ) from None
+    if wanted:
+        yield text

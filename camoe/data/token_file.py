@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+
+DAMAGED_ARRAYS = (ValueError, KeyError, EOFError, BadZipFile)
+"""What numpy raises for an .npz file that is damaged, or lacks an array."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +23,8 @@ class TokenFile:
     So every token of text, and every document's end, is the target of a prediction.
     """
 
-    folder: Path
+    path: Path
     statistics: dict[str, Any]
-
-    @property
-    def path(self) -> Path:
-        return self.folder / f"{self.statistics['split']}.bin"
 
     @cached_property
     def tokens(self) -> npt.NDArray[Any]:
@@ -51,9 +52,17 @@ class TokenFile:
         return self.statistics["sha256"]
 
     def is_whole(self) -> bool:
-        """Whether the file on disk has the size that its statistics state."""
+        """Whether the file on disk has the size that its statistics state, and its documents are known."""
         expected = self.statistics["tokens"] * np.dtype(self.statistics["dtype"]).itemsize
-        return self.path.is_file() and self.path.stat().st_size == expected
+        try:
+            return self.path.stat().st_size == expected and len(self.document_starts) == len(self.document_bytes)
+        except (FileNotFoundError, *DAMAGED_ARRAYS):
+            return False
+
+    def is_unaltered(self) -> bool:
+        """Whether every byte on disk is as it was packed; reads all of them."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
 
     @cached_property
     def _documents(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -61,9 +70,14 @@ class TokenFile:
             return {name: stored[name] for name in stored.files}
 
 
-def documents_path(tokens_path: Path) -> Path:
+def tokens_path(folder: Path, split: str) -> Path:
+    """Where the tokens of a part lie."""
+    return folder / f"{split}.bin"
+
+
+def documents_path(tokens: Path) -> Path:
     """Where the document table of a token file lies."""
-    return tokens_path.with_suffix(".documents.npz")
+    return tokens.with_suffix(".documents.npz")
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:

@@ -20,6 +20,8 @@ from camoe.data.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from camoe.data.bpe_tokenizer import BpeTokenizer
 
+NOT_OF_THIS_FORM = (ValueError, KeyError, TypeError)
+"""What reading JSON raises where it is none, or says something else."""
 LIBRARIES = {"byte": None, "bpe": "tokenizers", "rwkv_world": "pyrwkv-tokenizer"}
 
 
@@ -43,6 +45,14 @@ def from_json(content: dict[str, Any]) -> Tokenizer:
     from camoe.data.bpe_tokenizer import BpeTokenizer
 
     return BpeTokenizer.from_json(content)
+
+
+def read_tokenizer(path: Path) -> Tokenizer | None:
+    """The tokenizer of a file of `write_json`, or None when there is none or it is damaged."""
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, *NOT_OF_THIS_FORM):
+        return None
 
 
 def library_version(kind: str) -> str:
@@ -77,8 +87,8 @@ def trained_bpe(vocab_size: int, training_texts: Iterable[str], cache_dir: Path)
     for text in sample:
         key.update(hashlib.sha256(text.encode()).digest())
     path = cache_dir / "tokenizers" / f"bpe-{vocab_size}-{key.hexdigest()[:16]}.json"
-    if path.is_file():
-        return BpeTokenizer.from_json(json.loads(path.read_text(encoding="utf-8")))
+    if isinstance(kept := read_tokenizer(path), BpeTokenizer):
+        return kept
     tokenizer = BpeTokenizer.train(sample, vocab_size)
     write_json(path, tokenizer.to_json())
     return tokenizer
@@ -90,7 +100,7 @@ def _kept_bpe(path: Path, vocab_size: int) -> BpeTokenizer:
 
     try:
         tokenizer = BpeTokenizer.from_json(json.loads(_bytes_of(path)))
-    except (ValueError, KeyError, TypeError):  # no JSON, or not of this form
+    except NOT_OF_THIS_FORM:
         raise ConfigError(f"tokenizer.path: {path} is no tokenizer of job=train_tokenizer") from None
     if tokenizer.vocab_size != vocab_size:
         raise ConfigError(

@@ -48,6 +48,7 @@ def derive_run(
     write_json(copy.provenance_file, {**source.provenance(), **made, **({} if trains else {WEIGHTS_ONLY: True})})
     copy.write_status(RunStatus("killed", f"{how} of {origins[0]}") if trains else RunStatus("finished", how))
     CheckpointStore(copy.checkpoints).save(step, snapshot)
+    copy.flush()
     unfinished.rename(place)
 
 

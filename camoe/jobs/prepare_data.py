@@ -23,7 +23,7 @@ def run(config: RunConfig, command: CommandRecord) -> None:  # noqa: ARG001 (eve
     """Print the statistics of every data profile, and write them beside the packed text."""
     if config.resume is not None:
         raise ConfigError("resume: job prepare_data goes on with what was interrupted by itself; leave out resume")
-    corpus = prepare(config.data, config.tokenizer)
+    corpus = prepare(config.data, config.tokenizer, every_byte=True)
     prepared: dict[str, Any] = {"pretrain": {**corpus.statistics, "fingerprint": corpus.fingerprint}}
     for profile in DATA_PROFILES[1:]:
         if config.data.has(profile):

@@ -188,7 +188,7 @@ def _go_on_or_begin(trainer: Trainer) -> None:
     if checkpoint is None and trainer.config.train.self_check:
         started = time.perf_counter()
         with trainer.weights.whole():
-            checks = self_check(trainer.model, trainer.check_batch())
+            checks = self_check(trainer.model, trainer.batches.to_check())
         trainer.display.say(f"self-check: {len(checks)} mechanisms alive ({time.perf_counter() - started:.1f} s)")
 
 

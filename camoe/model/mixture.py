@@ -27,7 +27,7 @@ from camoe.model.soft_slots import mix_by_slots
 from camoe.routing.build import build_router
 from camoe.routing.decision import RoutingDecision
 from camoe.routing.router import RoutingContext
-from camoe.routing.soft_moe import SoftDecision
+from camoe.routing.routers.soft_moe import SoftDecision
 
 
 class Mixture(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camoe.kernels.without_autocast import without_autocast
-from camoe.routing.soft_moe import SoftDecision
+from camoe.routing.routers.soft_moe import SoftDecision
 
 RunExperts = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
 """From hidden vectors, those before and readouts [n,C], winners [n,1] and their weights [n,1] to outputs [n,C]."""

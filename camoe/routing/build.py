@@ -16,26 +16,26 @@ from camoe.config.router import RouterConfig
 from camoe.routing.balancer import Balancer
 from camoe.routing.balancers.compute_price import ComputePrice, MixFlops
 from camoe.routing.balancers.toll import Toll
-from camoe.routing.base import Base
 from camoe.routing.capacity import Capacity
-from camoe.routing.dense import Dense
-from camoe.routing.dual_path import DualPath
-from camoe.routing.expert_choice import ExpertChoice
-from camoe.routing.expert_threshold import ExpertThreshold, ExpertThresholdBalancer
-from camoe.routing.frozen import Frozen
-from camoe.routing.learned_soft import LearnedSoft
-from camoe.routing.loss_free import LossFree, LossFreeBalancer
-from camoe.routing.market_only import MarketOnly
-from camoe.routing.modulo_prior import ModuloPrior
-from camoe.routing.quantile import Quantile, QuantileBalancer
-from camoe.routing.random import Random
-from camoe.routing.remoe import ReMoE, ReMoEBalancer
 from camoe.routing.router import Router
-from camoe.routing.sinkhorn import Sinkhorn
-from camoe.routing.soft_moe import SoftMoE
-from camoe.routing.token_hash import TokenHash
-from camoe.routing.token_modulo import TokenModulo
-from camoe.routing.topk import TopK
+from camoe.routing.routers.base import Base
+from camoe.routing.routers.dense import Dense
+from camoe.routing.routers.dual_path import DualPath
+from camoe.routing.routers.expert_choice import ExpertChoice
+from camoe.routing.routers.expert_threshold import ExpertThreshold, ExpertThresholdBalancer
+from camoe.routing.routers.frozen import Frozen
+from camoe.routing.routers.learned_soft import LearnedSoft
+from camoe.routing.routers.loss_free import LossFree, LossFreeBalancer
+from camoe.routing.routers.market_only import MarketOnly
+from camoe.routing.routers.modulo_prior import ModuloPrior
+from camoe.routing.routers.quantile import Quantile, QuantileBalancer
+from camoe.routing.routers.random import Random
+from camoe.routing.routers.remoe import ReMoE, ReMoEBalancer
+from camoe.routing.routers.sinkhorn import Sinkhorn
+from camoe.routing.routers.soft_moe import SoftMoE
+from camoe.routing.routers.token_hash import TokenHash
+from camoe.routing.routers.token_modulo import TokenModulo
+from camoe.routing.routers.topk import TopK
 
 _ROUTERS: dict[str, Callable[[Any, int, int], Router]] = {
     "dual_path": DualPath,

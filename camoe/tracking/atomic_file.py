@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from camoe.data.flushed import flush_to_disk
+
 _UNFINISHED = re.compile(r"\..+\.(\d+)")
 
 
@@ -26,7 +28,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside the file, then rename over it; a kill at any moment leaves a readable file."""
+    """Write beside the file, then rename over it; a kill or a power cut at any moment leaves a readable file."""
     with replacing(path) as unfinished:
         unfinished.write_bytes(content)
 
@@ -37,6 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield unfinished
+        flush_to_disk(unfinished)  # else a power cut can leave the name, and nothing in it
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

@@ -77,7 +77,7 @@ MARKET = room(
     *((name, meaning, "money/settlement", size, LAYERED) for name, meaning, size in _FLOWS),
     (
         "ledger_residual",
-        "largest |closing - opening - flows| / M of the window; 0 up to rounding",
+        "largest |closing - opening - flows| of the window, over the larger of M and sum_e C_e; 0 up to rounding",
         "1",
         "0..",
         HEADLINE,

@@ -90,7 +90,8 @@ class MarketStatistics:
         flows = {FLOW_NAMES.get(k, k): _array(value) / self._settlements for k, value in self._flows.items()}
         states = {STATE_NAMES.get(k, k): _array(value) for k, value in self._states.items()}
         residuals = {name: _array(value) for name, value in self._residuals.items()}
-        residuals["ledger_residual"] = residuals["ledger_residual"] / self.total_capital
+        money = np.maximum(self.total_capital, states["money_total"])
+        residuals["ledger_residual"] = residuals["ledger_residual"] / money
         values = {**flows, **_without_unmeasured(states), **residuals, **_totals(flows, states), **_spread(states)}
         return {_recorded_name(name): value for name, value in values.items()}
 

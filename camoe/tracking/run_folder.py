@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from camoe.config import ConfigError
+from camoe.data.flushed import flush_to_disk
 from camoe.tracking import run_lock
 from camoe.tracking.atomic_file import read_json, remove_unfinished, write_json
 from camoe.tracking.metrics_log import last_record_with
@@ -87,8 +89,11 @@ class RunFolder:
         facts = {"signature": signature, **provenance}
         if diff := facts.pop("git_diff", None):
             (self.path / "uncommitted.diff").write_text(diff, encoding="utf-8")
-        write_json(self.provenance_file, facts)
+        self.flush()
+        flush_to_disk(self.path.parent)
+        write_json(self.provenance_file, facts)  # what makes it a run folder
         self.set_status("running")
+        flush_to_disk(self.path)
 
     @classmethod
     def open(cls, path: str | Path, setting: str = "") -> RunFolder:
@@ -147,17 +152,29 @@ class RunFolder:
         """Where the run came from."""
         return self.path / "provenance.json"
 
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / "lock"
+
     def lock(self) -> None:
         """Keep other processes out until this one ends; ConfigError names the one that is in.
 
         What an earlier one that was killed had begun to write goes away.
         """
-        run_lock.hold(self.path / "lock")
+        run_lock.hold(self._lock_file)
         remove_unfinished(self.path)
 
     def unlock(self) -> None:
         """Let other processes in."""
-        run_lock.release(self.path / "lock")
+        run_lock.release(self._lock_file)
+
+    def flush(self) -> None:
+        """Returns when everything in the folder is on the disk, so that it survives a power cut."""
+        for path in self.path.rglob("*"):
+            if path != self._lock_file:  # POSIX: closing it would give the lock back
+                with suppress(FileNotFoundError):  # renamed meanwhile by whoever writes it, who flushes it
+                    flush_to_disk(path)
+        flush_to_disk(self.path)
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration as plain containers; ConfigError when the file holds none."""
@@ -200,7 +217,7 @@ class RunFolder:
         except (KeyError, TypeError) as error:
             raise ConfigError(f"{file}: not the status of a run ({error})") from error
         here = status.process.is_here
-        gone = not run_lock.is_held(self.path / "lock") if here else status.process.is_dead
+        gone = not run_lock.is_held(self._lock_file) if here else status.process.is_dead
         if status.state == "running" and gone:
             return RunStatus("killed", f"{status.process} vanished", status.mlflow_missing, status.process)
         return status

@@ -132,6 +132,8 @@ class Tracker:
     def _set_status(self, state: State, reason: str, missing: int = 0) -> None:
         """A disk that cannot take it must not hide why the run ended; without its process the run counts as killed."""
         try:
+            if state == "finished":  # nobody goes on with it: what it says it has must be there
+                self.folder.flush()
             self.folder.set_status(state, reason, missing)
         except OSError as error:
             log.warning("status.json does not say that the run %s: %s", state, error)

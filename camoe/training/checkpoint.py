@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from camoe.data.flushed import flush_to_disk
 from camoe.kernels.ranks import ALONE, Ranks
 from camoe.tracking.stays_below import stays_below
 from camoe.training.checkpoint_parts import PARTS, JoinedTensors, write_parts
@@ -101,10 +102,10 @@ class CheckpointStore:
         digests = {path.relative_to(unfinished).as_posix(): _digest(path) for path in files}
         (unfinished / MARKER).write_text(json.dumps({"step": step, "sha256": digests}))
         for path in unfinished.rglob("*"):
-            _flush_to_disk(path)
+            flush_to_disk(path)
         _remove(final)
         unfinished.rename(final)
-        _flush_to_disk(self.root)
+        flush_to_disk(self.root)
         self._prune(final)
 
     def latest(self, misfit: Callable[[Checkpoint], str | None] | None = None) -> tuple[Checkpoint | None, list[str]]:
@@ -182,11 +183,3 @@ def _problem(folder: Path) -> str | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from camoe.config import ConfigError, RunConfig
 from camoe.config.diagnostics import WATCH
 from camoe.config.signature import result_settings
-from camoe.data.step_rows import StepRows
 from camoe.kernels.ranks import ALONE, Ranks
-from camoe.model.cost import LEARNING
 from camoe.model.language_model import LanguageModel
 from camoe.model.parameter_groups import parameter_groups, stacked_matrices
 from camoe.model.rooms import room
@@ -28,46 +24,28 @@ from camoe.tracking.tracker import Tracker
 from camoe.training.batch_share import BatchShare
 from camoe.training.checkpoint import Checkpoint, CheckpointStore, Snapshot
 from camoe.training.evidence import copied, keep_evidence
-from camoe.training.experiments import Experiments
 from camoe.training.held_out_scores import HeldOutScores
 from camoe.training.interruption import Interruption
 from camoe.training.learning_rate import schedule_factor
 from camoe.training.log_window import LogWindow
-from camoe.training.micro_batch import MicroBatch, micro_batches
 from camoe.training.non_finite import NonFiniteTensor, NonFiniteWatch
-from camoe.training.objectives import Batch
 from camoe.training.optimizers import build_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from camoe.training.parallel_layout import hold_weights
 from camoe.training.phases import Phase, PhaseSchedule, let_learn
-from camoe.training.preference import Preferences
 from camoe.training.random_state import random_state, restore_random_state
 from camoe.training.reference_policy import PREFERENCES, ReferencePolicy
-from camoe.training.router_noise import RouterNoise
+from camoe.training.run_account import Progress, RunAccount
+from camoe.training.step_batches import StepBatches
 from camoe.training.step_reader import StepReader
-from camoe.training.stopwatch import Stopwatch
 from camoe.training.train_step import StepResult, train_step
-from camoe.training.training_flops import AuditCost, counting_passes, training_flops
 from camoe.training.training_text import TrainingText
 from camoe.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
-CHECK_LEN = 32  # tokens per sequence of the self-check
 
 
 class TooManySkippedSteps(RuntimeError):
     """The loss or a gradient was not finite too often."""
-
-
-@dataclass
-class Progress:
-    """Counters of the whole run. train_flops: up to the last record; extra_passes: forward passes of one token since
-    then, beside those of learning: audits, and counts of load before a step."""
-
-    step: int = 0
-    tokens_seen: int = 0
-    skipped_steps: int = 0
-    train_flops: float = 0.0
-    extra_passes: float = 0.0
 
 
 class Trainer:
@@ -109,23 +87,24 @@ class Trainer:
         self.loader = StepReader(self.schedule, {"pretrain": text.loader, **answers})
         pairs, rows = text.answers.get(PREFERENCES), config.train.micro_batch
         self.reference = ReferencePolicy(self.schedule, pairs, rows, ranks)
-        self.noise = RouterNoise(config.seeds.router_noise, config.model.n_layer, model.config.experts.total)
-        self.experiments = Experiments(config.seeds.router_noise, model.market, config.experts.total)
+        self.batches = StepBatches(config, model, self.schedule, self.loader, self.reference, self.share)
         self.average = WeightAverage(config.averaging, self.schedule.total_steps, self.weights)
         self.scores = HeldOutScores(config, model, text, self.reference, self.average, ranks)
         self.window = LogWindow(model)
-        self.progress = Progress()
+        self.account = RunAccount(model, len(self.share.parts))
         self.watch = NonFiniteWatch(model) if config.diagnostics == WATCH else None
-        self._audit_cost = AuditCost.of(model)
-        self._counting = counting_passes(model, len(self.share.parts), 1)
-        self._stopwatch, self._tokens_at_lap = Stopwatch(), 0
+
+    @property
+    def progress(self) -> Progress:
+        """Steps and tokens so far."""
+        return self.account.progress
 
     def fit(self, interruption: Interruption) -> None:
         """Train to the end of the schedule; a signal ends it after the present step, saved, with Interrupted."""
         self.display.start(self.progress.step)
         if self.scores.probe is not None:
             self.tracker.keep("probe/tokens", self.scores.probe.text())
-        self._stopwatch.start()
+        self.account.stopwatch.start()
         with interruption.deferred(self.ranks.largest):
             stop = interruption.requested
             while self.progress.step < self.schedule.total_steps and not stop:
@@ -165,7 +144,7 @@ class Trainer:
         if not self.ranks.is_first and not self.weights.divided:
             return
         snapshot = self.snapshot()
-        with self._stopwatch.left_out():
+        with self.account.stopwatch.left_out():
             self.checkpoints.save(self.progress.step, snapshot, self.ranks)
 
     def snapshot(self) -> Snapshot:
@@ -186,8 +165,7 @@ class Trainer:
             divided=divided,
             tensors=tensors,
             values={
-                "progress": asdict(self.progress),
-                "training_s": self._stopwatch.seconds(),
+                **self.account.state(),
                 "model": extra,
                 "random": generator_values,
                 "loader": self.loader.state_dict(),
@@ -213,53 +191,14 @@ class Trainer:
         self.average.restore(tensors["averaged"], self.model)
         self.window.load_state(tensors, self.device)
         self.loader.load_state_dict(values["loader"])
-        self.progress = Progress(**values["progress"])
+        self.account.load_state(values)
         self.tracker.rewind(values["tracker"])
         self.reference.load_state(tensors["reference"])
-        self._stopwatch = Stopwatch(self.progress.step, values["training_s"])
-        self._tokens_at_lap = self.progress.tokens_seen
         restore_random_state(tensors["random"], values["random"])
-
-    def batches(self, step: int) -> list[MicroBatch]:
-        """This rank's micro-batches of one optimiser step with noise and experiments, a pure function of the step."""
-        rows = self.loader.rows_of(step)
-        window = torch.from_numpy(rows.tokens).to(self.device)
-        learned = None if rows.learned is None else torch.from_numpy(rows.learned).to(self.device)
-        noise = self.noise.of_step(step, self.sequences, window.shape[1] - 1).to(self.device)
-        experiments = self.experiments.of_step(step, self.sequences)
-        preferences = self._preferences(rows, self.schedule.at(step))
-        return list(micro_batches(window, noise, experiments, self.share.parts, learned, preferences))
-
-    def _preferences(self, rows: StepRows, phase: Phase) -> Preferences | None:
-        """What the reference policy says of the step's pairs; None where it reads none."""
-        if phase.config.objective != "preference":
-            return None
-        assert rows.items is not None
-        reference = self.reference.of_items(rows.items).to(self.device)
-        return Preferences(reference, phase.config.preference_beta)
-
-    def check_batch(self) -> Batch:
-        """A short batch of the first step's tokens, for the start-up self-check."""
-        window = torch.from_numpy(self.loader.rows_of(0).tokens[self.share.parts[0]]).to(self.device)
-        return Batch(window[:2, :-1][:, :CHECK_LEN], window[:2, 1:][:, :CHECK_LEN])
-
-    def tokens_per_s(self) -> float:
-        """Training tokens per second of the whole run."""
-        seconds = self._stopwatch.seconds_at_lap
-        return self._tokens_at_lap / seconds if seconds else 0.0
-
-    def elapsed(self) -> float:
-        """Seconds since this process began to train."""
-        return self._stopwatch.elapsed()
 
     def spent(self) -> dict[str, object]:
         """What the run has read and cost so far, up to the last record of training."""
-        return {
-            "progress/tokens_seen": self.progress.tokens_seen,
-            "progress/train_flops": self.progress.train_flops,
-            "progress/stream_hash": self.loader.stream_hash(self.progress.step),
-            "time/training_s": self._stopwatch.seconds_at_lap,
-        }
+        return {**self.account.spent(), "progress/stream_hash": self.loader.stream_hash(self.progress.step)}
 
     def _enter_phase(self) -> Phase:
         """The phase of the coming step: what may learn, whether the market bids, and at which rates."""
@@ -275,7 +214,7 @@ class Trainer:
 
     def _step(self, phase: Phase) -> StepResult:
         with room("data"):
-            batches = self.batches(self.progress.step)
+            batches = self.batches.of_step(self.progress.step)
         clip = self.config.optimizer.grad_clip
         statistics = self.window.statistics
         step = partial(train_step, self.model, self.optimizer, batches, phase, statistics, grad_clip=clip)
@@ -286,24 +225,21 @@ class Trainer:
 
     def _note(self, phase: Phase, result: StepResult) -> None:
         """Count the step and remember what the next record will say."""
-        rows = self.loader.rows_of(self.progress.step)
-        self.progress.step += 1
-        self.progress.tokens_seen += rows.places
-        self.progress.extra_passes += self._counting * rows.places
+        step = self.progress.step
+        audits = self.batches.experiments(step) if result.market is not None else None
+        self.account.add(self.loader.rows_of(step), audits, applied=result.applied)
         if result.applied:
             self.window.add(result)
-            self.progress.extra_passes += LEARNING * (rows.places - rows.targets)  # prompts and padding
-            if result.market is not None:
-                done = self.experiments.of_step(self.progress.step - 1, self.sequences)
-                self.progress.extra_passes += self._audit_cost.of_step(done, rows.tokens.shape[1] - 1)
         else:
-            self.progress.skipped_steps += 1
-            log.warning("step %d: loss or gradient is not finite, step skipped; %s", self.progress.step, self._cause())
-        if self.progress.skipped_steps > self.config.train.max_skipped_steps:
+            self._say_skipped(phase)
+
+    def _say_skipped(self, phase: Phase) -> None:
+        step, skipped, allowed = self.progress.step, self.progress.skipped_steps, self.config.train.max_skipped_steps
+        log.warning("step %d: loss or gradient is not finite, step skipped; %s", step, self._cause())
+        if skipped > allowed:
             raise TooManySkippedSteps(
-                f"{self.progress.skipped_steps} steps skipped for a loss or gradient that is not finite, the last one "
-                f"step {self.progress.step} in phase {phase.name}; train.max_skipped_steps allows "
-                f"{self.config.train.max_skipped_steps}; {self._cause()}"
+                f"{skipped} steps skipped for a loss or gradient that is not finite, the last one step {step} in phase "
+                f"{phase.name}; train.max_skipped_steps allows {allowed}; {self._cause()}"
             )
 
     def _cause(self) -> str:
@@ -314,19 +250,8 @@ class Trainer:
 
     def _log(self, phase: Phase) -> None:
         """One record of the window since the last one; then a new window begins."""
-        steps, seconds = self._stopwatch.lap(self.progress.step)
-        tokens = self.progress.tokens_seen - self._tokens_at_lap
-        self._tokens_at_lap = self.progress.tokens_seen
         window = self.window.record()
-        self._count_flops(window)
-        record = {
-            **window,
-            **self._phase_record(phase),
-            **self.spent(),
-            "progress/skipped_steps": self.progress.skipped_steps,
-            "time/step": seconds / max(1, steps),
-            "time/tokens_per_s": tokens / seconds,
-        }
+        record = {**window, **self._phase_record(phase), **self.account.lap(window), **self.spent()}
         self.tracker.log(self.progress.step, record)
         if (booked := self.window.booked()) is not None:
             self.tracker.book(self.progress.step, {"tokens_seen": self.progress.tokens_seen, **booked})
@@ -335,18 +260,12 @@ class Trainer:
         self.display.update(self.progress.step, loss=loss, tokens_per_s=speed, phase=phase.name)
         self.window.reset()
 
-    def _count_flops(self, window: Mapping[str, Any]) -> None:
-        """Add a log window's; a window of skipped steps alone counts none."""
-        tokens, per_token = window.get("routing/tokens", 0.0), window.get("routing/flops_per_token", 0.0)
-        self.progress.train_flops += training_flops(per_token, tokens, self.progress.extra_passes)
-        self.progress.extra_passes = 0.0
-
     def _log_held_out(self) -> None:
-        with self._stopwatch.left_out():
+        with self.account.stopwatch.left_out():
             record, reading = self.scores.so_far()
         self.tracker.log(self.progress.step, record)
         if reading is not None:
-            with self._stopwatch.left_out():
+            with self.account.stopwatch.left_out():
                 self.tracker.keep(f"probe/step_{self.progress.step:08d}", reading)
 
     def _phase_record(self, phase: Phase) -> dict[str, object]:

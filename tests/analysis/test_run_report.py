@@ -75,6 +75,15 @@ def test_only_the_pages_own_script_may_run(whole: str) -> None:
     assert policy.startswith("default-src 'none'")
 
 
+@pytest.mark.parametrize(("residual", "said"), [(1e-5, True), (6e-8, False)])
+def test_books_that_do_not_close_are_said_first(tmp_path: Path, residual: float, said: bool) -> None:
+    folder = market_folder(tmp_path)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    records = [line | {"market/ledger_residual/worst": residual} for line in lines]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert ("the market's books do not close: a residual of 1.0e-05" in page_of(folder).text) == said
+
+
 def test_nothing_that_a_file_says_becomes_markup(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script><img src=http://x/y onerror=alert(2)>"
     folder = market_folder(

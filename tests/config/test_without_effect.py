@@ -8,7 +8,8 @@ import pytest
 from compositions import run_config
 
 from camoe.config.idle_mechanisms import IDLE_MECHANISMS
-from camoe.config.without_effect import RULES, without_effect
+from camoe.config.idle_rules import RULES
+from camoe.config.without_effect import without_effect
 
 NO_MARKET = ["economy=off", "phase.schedule.criticwarm.steps=0"]
 TOPK = ["router=topk", *NO_MARKET]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,18 @@ def test_a_file_is_split_by_hash_and_found_again(tmp_path: Path) -> None:
     assert made.valid.items > 2
     assert made.fingerprint == found.fingerprint
     assert np.array_equal(made.train.tokens, found.train.tokens)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda _: b"", lambda content: content[:300] * 2])
+def test_damaged_cache_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
+) -> None:
+    made = _prepared(tmp_path)
+    (cache,) = tmp_path.glob("sft-*.npz")
+    cache.write_bytes(damage(cache.read_bytes()))
+    data = DataConfig(sft_path=str(tmp_path / "x.jsonl"), cache_dir=str(tmp_path), valid_fraction=0.2)
+    assert prepare_answers("sft", data, TOKENIZER).fingerprint == made.fingerprint
+    assert f"prepared answers in {cache} are damaged" in caplog.text
 
 
 def test_every_row_holds_one_dialogue_and_a_step_is_padded_to_its_longest(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from camoe.config import ConfigError
@@ -166,6 +168,26 @@ def test_manifest_is_written_last(data: DataConfig, monkeypatch: pytest.MonkeyPa
     assert [file for file in present if file != "parts"] == expected
 
 
+def test_files_are_on_the_disk_before_the_folder_has_its_name(
+    data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flush(path: Path) -> None:
+        events.append(path.name)
+        real_flush(path)
+
+    def replace_folder(source: Path, target: Path) -> None:
+        events.append("named")
+        real_replace(source, target)
+
+    events: list[str] = []
+    real_flush, real_replace = preparation.flush_to_disk, os.replace
+    monkeypatch.setattr(preparation, "flush_to_disk", flush)
+    monkeypatch.setattr(preparation.os, "replace", replace_folder)
+    contents = files_of(prepare(data, BYTE))
+    named = [number for number, event in enumerate(events) if event == "named"][-1]
+    assert set(contents) <= set(events[:named])
+
+
 def test_killed_preparation_is_gone_on_with(data: DataConfig) -> None:
     killed = start(data, "killed")
     killed.communicate(timeout=60)
@@ -184,11 +206,57 @@ def test_two_processes_at_once_make_it_once(data: DataConfig) -> None:
     assert words[0][-2] == words[1][-2] == prepare(data, BPE).fingerprint
 
 
-def test_cut_off_cache_is_made_again(data: DataConfig) -> None:
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _flip_a_bit(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, _cut) for name in ("manifest.json", "tokenizer.json", "train.bin", "valid.documents.npz")]
+    + [
+        ("manifest.json", lambda _: b"[1, 2]"),
+        ("tokenizer.json", lambda content: bytes(len(content))),
+        ("train.documents.npz", _flip_a_bit),
+    ],
+)
+def test_damaged_cache_is_made_again(
+    data: DataConfig, caplog: pytest.LogCaptureFixture, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    whole = files_of(prepare(data, BPE))
+    (folder,) = finished_folders(data)
+    (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    assert files_of(prepare(data, BPE)) == whole
+    assert f"prepared text in {folder} is damaged" in caplog.text
+
+
+def test_a_bit_among_the_tokens_is_found_when_every_byte_is_read(data: DataConfig) -> None:
+    whole = files_of(prepare(data, BPE))
+    (folder,) = finished_folders(data)
+    (folder / "train.bin").write_bytes(_flip_a_bit((folder / "train.bin").read_bytes()))
+    assert files_of(prepare(data, BPE)) != whole
+    assert files_of(prepare(data, BPE, every_byte=True)) == whole
+
+
+def test_damaged_merges_are_learned_again(data: DataConfig) -> None:
+    whole = prepare(data, BPE)
+    (merges,) = Path(data.cache_dir).glob("tokenizers/*.json")
+    merges.write_bytes(_cut(merges.read_bytes()))
+    shutil.rmtree(whole.folder)
+    assert prepare(data, BPE).fingerprint == whole.fingerprint
+
+
+def test_no_file_of_the_cache_leads_out_of_it(data: DataConfig, tmp_path: Path) -> None:
     corpus = prepare(data, BYTE)
-    tokens = corpus.train.path.read_bytes()
-    corpus.train.path.write_bytes(tokens[:-100])
-    assert prepare(data, BYTE).train.path.read_bytes() == tokens
+    (tmp_path / "foreign.bin").write_bytes(b"1" * 64)
+    statistics = json.loads((corpus.folder / "manifest.json").read_text())
+    statistics["train"] |= {"split": "../../foreign", "path": "../../foreign.bin"}
+    (corpus.folder / "manifest.json").write_text(json.dumps(statistics))
+    assert np.array_equal(prepare(data, BYTE).train.tokens, corpus.train.tokens)
 
 
 def test_part_without_a_document_is_refused(tmp_path: Path, data: DataConfig) -> None:

@@ -52,11 +52,12 @@ def test_runs_of_blocks_are_joined(tmp_path: Path) -> None:
     assert sum(map(len, train)) / len(train) > 3 * BLOCK_BYTES
 
 
-def test_byte_that_is_not_utf8_is_named_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [True, False])
+def test_byte_that_is_not_utf8_is_named_with_its_line(tmp_path: Path, wanted: bool) -> None:
     path = tmp_path / "latin.txt"
     path.write_bytes(b"good line\n" * 70_000 + "schön\n".encode("latin-1") + b"good line\n")
     with pytest.raises(ConfigError, match=r"latin\.txt line 70001 is not UTF-8 \(byte 0xf6\)"):
-        list(text_documents(path, lambda _: True))
+        list(text_documents(path, lambda _: wanted))
 
 
 def test_cut_off_gzip_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from camoe.training.checkpoint import MARKER, CheckpointStore
 
+WRITTEN_LAST = (".status.json.", ".report.html.")
+
 
 def records(folder: Path) -> list[dict[str, Any]]:
     """The complete lines of metrics.jsonl, without what may depend on the clock."""
@@ -41,8 +43,9 @@ def arrays(folder: Path) -> dict[str, bytes]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Files that no run keeps when it has finished."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*"))
+    """Files that no run keeps when it has finished; it writes WRITTEN_LAST afterwards, and nobody goes on with it."""
+    paths = (path.relative_to(folder) for path in folder.rglob(".*"))
+    return sorted(str(path) for path in paths if not path.name.startswith(WRITTEN_LAST))
 
 
 def assert_on_the_way(folder: Path, reference: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks.small_disk import SmallDisk
+from tests.faults.cut_disk import CutDisk
 from tests.faults.line_trace import LineTrace, Visit
 from tests.faults.places import FIRST_CALLS
 
@@ -36,6 +38,17 @@ def signal_at_line(place: str, call: int, line: int, numbers: list[int], note: s
             os.kill(os.getpid(), number)
 
     _at_line(place, call, line, send)
+
+
+def power_cut_at_line(place: str, call: int, line: int, disk: dict[str, str], note: str) -> None:
+    """Before that line of that call a CutDisk loses its power and this process its life; `note`: where it was."""
+
+    def cut(where: str) -> None:
+        Path(note).write_text(where)
+        CutDisk(Path(disk["image"]), Path(disk["path"])).cut()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    _at_line(place, call, line, cut)
 
 
 def full_disk_at_line(place: str, call: int, line: int, disk: str) -> None:

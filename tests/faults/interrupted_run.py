@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from camoe.tracking.run_folder import RunFolder
+from tests.faults.endings import Ending, OfTheProcess
 from tests.faults.evidence import assert_on_the_way, assert_same_end, complete_lines, leftovers
 from tests.faults.jobs import Job
 from tests.faults.kill_plan import TIME, Kill, Plan
@@ -18,10 +19,17 @@ from tests.faults.reference import Reference
 
 Start = Callable[..., Job]
 PAUSE = 0.05  # seconds
+KILLED = OfTheProcess()
 
 
 def interrupt(
-    start: Start, reference: Reference, cwd: Path, draw: random.Random, plan: Plan, wanted: int
+    start: Start,
+    reference: Reference,
+    cwd: Path,
+    draw: random.Random,
+    plan: Plan,
+    wanted: int,
+    ending: Ending = KILLED,
 ) -> Iterator[str]:
     """Run after run in `cwd`, each resumed until it is at its end, and the last one without any more faults.
 
@@ -31,7 +39,7 @@ def interrupt(
     for number in count():
         place = cwd / str(number)
         place.mkdir()
-        run = InterruptedRun(start, place, reference, draw)
+        run = InterruptedRun(start, place, reference, draw, ending)
         while where := run.live(plan(run.folder() is None) if left else None):
             left -= 1
             yield where
@@ -47,6 +55,7 @@ class InterruptedRun:
     cwd: Path
     reference: Reference
     draw: random.Random
+    ending: Ending
 
     def folder(self) -> Path | None:
         """The run folder, once it can be resumed."""
@@ -54,19 +63,21 @@ class InterruptedRun:
 
     def live(self, kill: Kill | None) -> str | None:
         """One process. Where it was killed, or None when it came to the end of the run."""
-        note, fault = self.cwd / "note.txt", None
+        notes, fault = self.ending.notes or self.cwd, None
+        note, output = notes / "note.txt", notes / f"output-{time.monotonic_ns()}.txt"
         note.unlink(missing_ok=True)
         if kill is not None and kill.place != TIME:
-            where = {"place": kill.place, "call": kill.call, "line": kill.line}
-            fault = ("signal_at_line", {**where, "numbers": kill.numbers, "note": str(note)})
+            fault = self.ending.fault(kill, note)
         begun = time.time_ns()
-        job = self.start(self.cwd, *self._command(), fault=fault)
+        job = self.start(self.cwd, *self._command(), fault=fault, output=output)
         if kill is not None and kill.place == TIME:
             while kill.of_run and not self._taken_up_since(begun) and not job.ended(PAUSE):
                 pass
             if not job.ended(kill.seconds):
-                job.send(signal.SIGKILL)
+                self.ending.strike(job)
         code = job.wait()
+        if code == -signal.SIGKILL:
+            self.ending.afterwards()
         asked = () if kill is None else kill.numbers
         assert code in (0, -signal.SIGKILL, *(128 + number for number in asked)), job.output.read_text()
         folder = self.folder()

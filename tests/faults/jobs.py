@@ -110,10 +110,10 @@ class JobServer:
         return int(self._process.stdout.readline())
 
 
-def start_command(cwd: Path, *overrides: str, fault: None = None) -> Job:
+def start_command(cwd: Path, *overrides: str, fault: None = None, output: Path | None = None) -> Job:
     """The same from the command line, which has its own start-up and can carry no fault."""
     assert fault is None
-    output = _output(cwd)
+    output = output or _output(cwd)
     with output.open("w") as file:
         process = subprocess.Popen(command(*overrides), cwd=cwd, stdout=file, stderr=file)
 

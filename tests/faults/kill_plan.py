@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tests.faults.places import FIRST_CALLS, ONLY_FIRST, ONLY_LATER
 
@@ -25,6 +26,11 @@ class Kill:
     seconds: float = 0.0
     of_run: bool = False
     numbers: tuple[int, ...] = (signal.SIGKILL,)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The line, for a function of `inside`."""
+        return {"place": self.place, "call": self.call, "line": self.line}
 
 
 Plan = Callable[[bool], Kill]

@@ -9,7 +9,7 @@ from torch import Tensor
 from camoe.model.experts.expert import ExpertContext
 from camoe.model.language_model import LanguageModel
 from camoe.model.mixture import Mixture
-from camoe.routing.soft_moe import SoftMoE
+from camoe.routing.routers.soft_moe import SoftMoE
 from tests.routing.routing_context import context
 from tests.small_run import small_run
 

@@ -21,6 +21,8 @@ from wrong_runs import TINY, make_wrong_runs
 
 from tests.jobs.command import command
 
+pytestmark = pytest.mark.xdist_group("refusals")  # all lines are run once, whoever asks first for what they said
+
 # each: the command line, and the pieces its one line must hold
 WRONG: dict[str, tuple[str, ...]] = {
     "model.n_layr=3": ("model.n_layr: no such setting; did you mean model.n_layer?",),

@@ -24,6 +24,7 @@ _DATA = {
     "deep.jsonl": ("deep.jsonl line 1 is no JSON that can be read (maximum recursion",),
     "long_number.jsonl": ("long_number.jsonl line 1 is no JSON that can be read (Exceeds the limit",),
     "nul.jsonl": ("nul.jsonl line 1 is not JSON",),
+    "small_latin1.txt": ("small_latin1.txt line 1 is not UTF-8 (byte 0xe9); convert the file",),
     "latin1.jsonl": ("latin1.jsonl line 1 is not UTF-8 (byte 0xfc)",),
     "no_gzip.txt.gz": ("no_gzip.txt.gz cannot be read (Not a gzipped file",),
     "cut.jsonl.gz": ("cut.jsonl.gz cannot be read",),

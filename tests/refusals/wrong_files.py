@@ -21,7 +21,7 @@ TEXTS: dict[str, bytes] = {
     "nul.txt": b"\0" * 5000,
     "binary.txt": b"".join(b"\xff%d\n" % number for number in range(20_000)),
     "utf16.txt": ("line\n" * 9000).encode("utf-16"),
-    "latin1.txt": "größe\n".encode("latin-1") * 9000,
+    "small_latin1.txt": "déjà vu\n".encode("latin-1"),
     "huge_line.txt": b"x" * 2_000_000,
     "table.csv": b"text\nfoo\n",
     "no_json.jsonl": b'{"text": "a"}\nnope\n',

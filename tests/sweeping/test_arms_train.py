@@ -26,7 +26,7 @@ def test_every_arm_trains(study: str, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for run in planned(study, *SMALL).runs:
         with small_trainer(run.config, tmp_path / run.planned.arm) as trainer:
-            self_check(trainer.model, trainer.check_batch())
+            self_check(trainer.model, trainer.batches.to_check())
             for _ in range(STEPS):
                 trainer.advance()
             metrics = trainer.window.record()

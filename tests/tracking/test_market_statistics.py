@@ -54,6 +54,13 @@ def test_flows_are_means_states_are_last_and_residuals_are_worst() -> None:
     assert statistics.series()["market/selected_share/by_expert"][0] == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 
+def test_a_residual_is_a_share_of_the_money_that_there_is() -> None:
+    """Rounding grows with the accounts, and they may have grown far beyond M."""
+    statistics = MarketStatistics(total_capital=100.0)
+    statistics.add(report(profit=500.0, residual=0.5))
+    assert statistics.series()["market/ledger_residual/by_layer"] == pytest.approx([0.001, 0.002])
+
+
 def test_an_economy_without_capital_and_an_empty_window_record_nothing() -> None:
     statistics = MarketStatistics(total_capital=1.0)
     statistics.add(MarketReport())

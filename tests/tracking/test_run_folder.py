@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from camoe.config import ConfigError
-from camoe.tracking import run_lock
+from camoe.tracking import run_folder, run_lock
 from camoe.tracking.run_folder import RunFolder
 
 HOLDER = """
@@ -107,6 +107,27 @@ def test_the_same_process_cannot_take_a_folder_twice(folder: RunFolder) -> None:
     folder.unlock()
     assert not run_lock.is_held(folder.path / "lock")
     folder.lock()
+
+
+def test_flushing_keeps_the_lock_and_passes_over_what_is_renamed_meanwhile(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename_first(path: Path) -> None:
+        if path.name == ".mlflow.json.1":
+            path.rename(folder.path / "mlflow.json")
+        flushed.append(path.name)
+        flush(path)
+
+    flushed: list[str] = []
+    flush = run_folder.flush_to_disk
+    monkeypatch.setattr(run_folder, "flush_to_disk", rename_first)
+    (folder.path / ".mlflow.json.1").write_text("{}")
+    folder.flush()
+    assert {"config.yaml", "provenance.json", "status.json", ".mlflow.json.1"} <= set(flushed)
+    refused = subprocess.run(
+        [sys.executable, "-c", HOLDER, str(folder.path)], capture_output=True, text=True, check=False
+    )
+    assert "in use by" in refused.stderr
 
 
 def test_status_is_replaced_in_one_move(folder: RunFolder) -> None:

@@ -14,7 +14,9 @@ A, B = "0123456789", "abcdef0123"
 
 
 def made(root: Path, when: str, signature: str, name: str = "run") -> Path:
-    return RunFolder.create(root, name, signature, config={}, now=datetime.fromisoformat(when)).path
+    folder = RunFolder.create(root, name, signature, config={}, now=datetime.fromisoformat(when))
+    folder.unlock()
+    return folder.path
 
 
 def test_newest_first_whatever_the_name(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _after(config: RunConfig, place: Path, steps: int = 3) -> dict[str, Any]:
 
 
 def _chance_of(trainer: Trainer, step: int) -> dict[str, Any]:
-    batches = trainer.batches(step)
+    batches = trainer.batches.of_step(step)
     return {
         "text": torch.cat([micro.batch.inputs for micro in batches]).tolist(),
         "noise": torch.cat([micro.terms.noise for micro in batches if micro.terms.noise is not None]).tolist(),

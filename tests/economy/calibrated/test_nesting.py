@@ -25,8 +25,8 @@ from camoe.kernels.ranks import ALONE
 from camoe.routing.balancer import Balancer
 from camoe.routing.balancers.compute_price import ComputePrice
 from camoe.routing.learned_router import LearnedRouter
-from camoe.routing.loss_free import LossFree, LossFreeBalancer
-from camoe.routing.quantile import Quantile, QuantileBalancer
+from camoe.routing.routers.loss_free import LossFree, LossFreeBalancer
+from camoe.routing.routers.quantile import Quantile, QuantileBalancer
 from tests.routing.routed import GivenGate, decided, even_flops
 
 N_LAYER, N_EXPERT, TOP_K, TIME, SEQUENCES, STEPS = 2, 8, 2, 32, 16, 60

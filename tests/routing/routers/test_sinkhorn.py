@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from routing_context import context
 
 from camoe.config.learned_router import SinkhornConfig
 from camoe.routing.election_terms import LayerTerms
-from camoe.routing.sinkhorn import Sinkhorn, column_potential
+from camoe.routing.routers.sinkhorn import Sinkhorn, column_potential
 from tests.routing.routed import GivenGate
+from tests.routing.routing_context import context
 
 E, T = 4, 12
 TRAINING = LayerTerms(training=True)

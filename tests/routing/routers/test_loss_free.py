@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from routed import GivenGate, decided, even_flops, loads
 
 from camoe.config.learned_router import LossFreeConfig
 from camoe.kernels.ranks import ALONE
 from camoe.routing.balancers.compute_price import ComputePrice
-from camoe.routing.loss_free import LossFree, LossFreeBalancer
+from camoe.routing.routers.loss_free import LossFree, LossFreeBalancer
+from tests.routing.routed import GivenGate, decided, even_flops, loads
 
 L, E, K, STEPS = 2, 5, 2, 30
 

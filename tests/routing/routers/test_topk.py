@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from routing_context import context
 from torch import Tensor
 
 from camoe.config import ConfigError
 from camoe.config.learned_router import LearnedRouterConfig
 from camoe.routing.election_terms import LayerTerms
-from camoe.routing.topk import TopK
+from camoe.routing.routers.topk import TopK
+from tests.routing.routing_context import context
 
 C, E = 8, 5
 

@@ -1,13 +1,12 @@
 """The market-only router of v18 against its rule."""
 
-import pytest
 import torch
-from routing_context import context
 
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.published_quote import PublishedQuote
-from camoe.routing.market_only import MarketOnly
+from camoe.routing.routers.market_only import MarketOnly
+from tests.routing.routing_context import context
 
 
 def test_bids_elect_and_weigh() -> None:
@@ -22,7 +21,7 @@ def test_bids_elect_and_weigh() -> None:
         bids = confidence[0, t] * quote.capital_share * (1 + opinion.difficulty[0, t]) + 0.05 * opinion.affinity[0, t]
         ranked = bids.argsort(descending=True)
         assert decision.experts[0, t].tolist() == ranked[:2].tolist()
-        assert float(decision.price[0, t]) == pytest.approx(float(bids[ranked[2]]), abs=1e-6)
+        torch.testing.assert_close(decision.price[0, t], bids[ranked[2]])
         torch.testing.assert_close(decision.weights[0, t], torch.softmax(bids[ranked[:2]], -1))
     decision.weights[..., 0].sum().backward()
     assert float(router.gate.weight_in.grad.norm()) > 0

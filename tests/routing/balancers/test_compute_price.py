@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from routed import GivenGate, cheap_and_dear, decided
 
 from camoe.config.learned_router import LearnedRouterConfig, LossFreeConfig, QuantileConfig
 from camoe.kernels.ranks import ALONE
 from camoe.routing.build import build_balancer, build_router
+from tests.routing.routed import GivenGate, cheap_and_dear, decided
 
 L, E, K, N = 2, 5, 2, 256
 FLOPS = cheap_and_dear(L, E)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from routed import GivenGate, cheap_and_dear, decided
 
 from camoe.config.learned_router import ExpertThresholdConfig
 from camoe.kernels.ranks import ALONE
 from camoe.routing.balancers.compute_price import ComputePrice
-from camoe.routing.expert_threshold import ExpertThreshold, ExpertThresholdBalancer
+from camoe.routing.routers.expert_threshold import ExpertThreshold, ExpertThresholdBalancer
+from tests.routing.routed import GivenGate, cheap_and_dear, decided
 
 L, E, K = 2, 5, 2
 

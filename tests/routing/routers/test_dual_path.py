@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from routing_context import context
 
 from camoe.config.router import RouterConfig
 from camoe.economy.critic import CriticOpinion
 from camoe.economy.published_quote import PublishedQuote
-from camoe.routing.dual_path import DualPath
 from camoe.routing.election_terms import LayerTerms
+from camoe.routing.routers.dual_path import DualPath
+from tests.routing.routing_context import context
 
 C = 8
 
@@ -30,7 +30,7 @@ def test_election_price_and_weights_follow_the_rule(n_expert: int, top_k: int, n
     h, quote, opinion = torch.randn(2, 5, C), _quote(n_expert), _opinion(n_expert)
     noise = torch.randn(2, 5, n_expert) if noisy else None
     decision = router(h, context(h, quote, LayerTerms(noise)), opinion)
-    gate = router.gate(h)
+    gate = router.gate(h).detach()
     for b in range(2):
         for t in range(5):
             bids = []

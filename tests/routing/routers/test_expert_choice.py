@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from routing_context import context
 
 from camoe.config.learned_router import ExpertChoiceConfig
-from camoe.routing.expert_choice import ExpertChoice
+from camoe.routing.routers.expert_choice import ExpertChoice
 from tests.routing.routed import GivenGate
+from tests.routing.routing_context import context
 
 E, T = 4, 10
 

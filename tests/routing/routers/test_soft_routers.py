@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
-from routing_context import context
 
 from camoe.config.learned_router import ModuloPriorConfig, NoisyGateConfig
 from camoe.routing.build import build_router
 from camoe.routing.election_terms import LayerTerms
-from camoe.routing.modulo_prior import ModuloPrior
+from camoe.routing.routers.modulo_prior import ModuloPrior
+from tests.routing.routing_context import context
 
 C = 8
 

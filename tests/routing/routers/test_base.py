@@ -6,15 +6,15 @@ import math
 
 import pytest
 import torch
-from routing_context import context
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from camoe.config import ConfigError
 from camoe.config.learned_router import BaseConfig
 from camoe.routing.balanced_assignment import _seated, balanced_assignment
-from camoe.routing.base import Base
 from camoe.routing.election_terms import LayerTerms
+from camoe.routing.routers.base import Base
+from tests.routing.routing_context import context
 
 TRAINING = LayerTerms(training=True)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from routed import GivenGate, decided, even_flops, loads
 
 from camoe.config.learned_router import QuantileConfig
 from camoe.kernels.ranks import ALONE, Ranks
 from camoe.routing.balancers.compute_price import ComputePrice
-from camoe.routing.quantile import Quantile, QuantileBalancer
+from camoe.routing.routers.quantile import Quantile, QuantileBalancer
+from tests.routing.routed import GivenGate, decided, even_flops, loads
 
 L, E = 2, 5
 

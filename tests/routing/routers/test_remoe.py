@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from routed import GivenGate, decided, even_flops
 
 from camoe.config import ConfigError
 from camoe.config.learned_router import ReMoEConfig
 from camoe.kernels.ranks import ALONE
 from camoe.routing.balancers.compute_price import ComputePrice
-from camoe.routing.remoe import ReMoE, ReMoEBalancer
+from camoe.routing.routers.remoe import ReMoE, ReMoEBalancer
+from tests.routing.routed import GivenGate, decided, even_flops
 
 L, E, K = 2, 5, 2
 MASK = torch.ones(2, 6, dtype=torch.bool)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from routing_context import context
 from torch import Tensor
 
 from camoe.config.router import STATIC, WITHOUT_GATE
@@ -21,6 +20,7 @@ from camoe.routing.keyed_hash import drawn_experts, mixed
 from camoe.routing.learned_router import LearnedRouter
 from camoe.routing.router import Router
 from camoe.routing.static_router import StaticRouter
+from tests.routing.routing_context import context
 
 C, VOCAB = 8, 4096
 SIZES = [(1, 1), (3, 2), (4, 1), (4, 2), (4, 4), (8, 4), (7, 3)]

@@ -12,7 +12,7 @@ from camoe.kernels.ranks import Ranks
 from camoe.routing.balancers.compute_price import ComputePrice
 from camoe.routing.balancers.toll import Toll
 from camoe.routing.decision import RoutingDecision
-from camoe.routing.quantile import real_logits
+from camoe.routing.routers.quantile import real_logits
 from camoe.routing.variable_router import VariableRouter
 
 
