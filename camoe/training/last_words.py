@@ -10,6 +10,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from camoe.config import ConfigError
 from camoe.training.interruption import Interrupted
 
 KEY, FIRST_ENDED = "ended early", "the first has ended"
@@ -30,20 +31,25 @@ class LastWords:
     def leave(self, error: BaseException) -> None:
         """Say why this process ends; only the first one's words count."""
         number = int(error.signal) if isinstance(error, Interrupted) else None
-        reason = str(error) if isinstance(error, PeerLost) else f"rank {self.rank}: {type(error).__name__}: {error}"
+        refusal = isinstance(error, ConfigError)
+        own = refusal or isinstance(error, PeerLost)
+        reason = str(error) if own else f"rank {self.rank}: {type(error).__name__}: {error}"
+        words = {"reason": reason, "signal": number, "refusal": refusal}
         with suppress(RuntimeError):  # the store goes with the process that holds it
-            self.store.compare_set(KEY, "", json.dumps({"reason": reason, "signal": number}))
+            self.store.compare_set(KEY, "", json.dumps(words))
 
     def explain(self, error: BaseException) -> BaseException:
-        """What to raise when communication failed: Interrupted where a signal ended another process, else PeerLost."""
+        """What to raise when communication failed: what ended another process, or that one vanished."""
         return self.heard() or PeerLost(f"another process of this run vanished ({' '.join(str(error).split())})")
 
     def heard(self) -> BaseException | None:
-        """What ended another process, as far as one has said so."""
+        """What ended another process, as far as one has said so: Interrupted, ConfigError, else PeerLost."""
         words = self._read()
         if words is None:
             return None
-        return PeerLost(words["reason"]) if words["signal"] is None else Interrupted(words["signal"])
+        if words["signal"] is not None:
+            return Interrupted(words["signal"])
+        return ConfigError(words["reason"]) if words["refusal"] else PeerLost(words["reason"])
 
     def part(self, count: int) -> None:
         """Leave in order, without waiting long for those that cannot.
@@ -63,7 +69,7 @@ class LastWords:
         """A value that another process is going to give, however long that takes; raises when a process ends before."""
         try:
             while not self.store.check([key]):
-                if self.store.check([KEY]):
+                if self.store.check([KEY]) and not self.store.check([key]):  # it may have ended after giving it
                     raise self.explain(RuntimeError(key))
                 time.sleep(PAUSE)
             return self.store.get(key).decode()

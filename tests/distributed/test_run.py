@@ -143,3 +143,14 @@ def test_what_cannot_be_shared_is_refused_in_one_line(
         assert (code, errors.count("\n")) == (2, 1), errors
         assert line in errors
     assert list(tmp_path.glob("outputs/2*")) == []
+
+
+def test_what_the_first_refuses_the_others_refuse(tmp_path: Path) -> None:
+    """Only the first reads the text before it is in the cache."""
+    short = tmp_path / "short.txt"
+    short.write_text("Too short to train on.")
+    arguments = [RUN, *SMALL, f"data.path={short}"]
+    (code, line), other = finished(start(torchrun_variables(2), arguments, tmp_path), timeout=100)
+    assert (code, line.count("\n")) == (2, 1), line
+    assert "data." in line
+    assert other == (code, line)

@@ -20,7 +20,7 @@ class Ending(Protocol):
         """What ends the process from inside, where `kill` says."""
 
     def strike(self, job: Job) -> None:
-        """End it from outside."""
+        """End it from outside, unless it ends by itself meanwhile."""
 
     def afterwards(self) -> None:
         """Before anybody looks at what it has left."""
@@ -52,9 +52,9 @@ class OfThePower:
         return "power_cut_at_line", {**kill.where, "disk": disk, "note": str(note)}
 
     def strike(self, job: Job) -> None:
-        job.send(signal.SIGSTOP)  # it must not see what the disk says afterwards
-        self._disk.cut()
-        job.send(signal.SIGKILL)
+        if job.stopped():  # it must not see what the disk says afterwards
+            self._disk.cut()
+            job.send(signal.SIGKILL)
 
     def afterwards(self) -> None:
         self._disk.start_again()

@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from tests.jobs.command import ROOT, command
 
 PATIENCE = 300.0  # seconds for anything a job does
+PAUSE = 0.01  # seconds between two looks at it
 Fault = tuple[str, dict[str, Any]]
 """A function of inside.py and its settings."""
 
@@ -34,6 +38,15 @@ class Job:
         """A signal; nothing when it has ended."""
         if not self.ended(0):
             os.kill(self.pid, number)
+
+    def stopped(self) -> bool:
+        """Make it stand still, and wait until it does; False where it ends first."""
+        self.send(signal.SIGSTOP)
+        while not self.ended(PAUSE):
+            with suppress(psutil.NoSuchProcess):
+                if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED:
+                    return True
+        return False
 
     def ended(self, seconds: float) -> bool:
         """Whether it ends within that time."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 
+from camoe.config import ConfigError
 from camoe.training import last_words
 from camoe.training.interruption import Interrupted
 from camoe.training.last_words import LastWords, PeerLost
@@ -34,6 +35,26 @@ def test_a_signal_to_one_is_a_signal_to_all() -> None:
     reason = first.explain(BROKEN)
     assert isinstance(reason, Interrupted)
     assert reason.signal is signal.SIGTERM
+
+
+def test_what_one_refuses_all_refuse() -> None:
+    first, second = _two()
+    first.leave(ConfigError("data.path: nothing there"))
+    with pytest.raises(ConfigError, match=r"^data.path: nothing there$"):
+        second.wait_for("never told")
+
+
+def test_a_value_counts_whose_giver_has_ended_since() -> None:
+    class OneLookLate(dist.HashStore):
+        """Right after the first look the first process gives its value and ends."""
+
+        def check(self, keys: list[str]) -> bool:
+            found = super().check(keys)
+            self.set("told", "yes")
+            LastWords(self, 0).leave(ValueError("something else"))
+            return found
+
+    assert LastWords(OneLookLate(), 1).wait_for("told") == "yes"
 
 
 def test_one_that_said_nothing_vanished() -> None:
