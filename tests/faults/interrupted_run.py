@@ -92,8 +92,8 @@ class InterruptedRun:
 
     def _taken_up_since(self, moment: int) -> bool:
         """Whether a process has said so in the run folder; `moment` in nanoseconds."""
-        folder = self.folder()
-        return folder is not None and (folder / "status.json").stat().st_mtime_ns >= moment
+        said = self.cwd.glob("outputs/2*/*/status.json")
+        return any(status.stat().st_mtime_ns >= moment for status in said)
 
     def _command(self) -> tuple[str, ...]:
         folder = self.folder()
