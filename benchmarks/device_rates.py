@@ -16,7 +16,7 @@ from benchmarks.session import Session
 from benchmarks.whole_step import TINY, our_step
 from benchmarks.wkv7 import make_inputs, outputs_and_gradients
 from benchmarks.workload import build_model, products_of_a_run
-from camoe.kernels.matmul_precision import ACCURATE, product_error
+from camoe.kernels.matmul_precision import ACCURATE, matmul_precision, product_error
 from camoe.kernels.wkv7 import choose_backend, wkv7
 from camoe.profiling import device_kinds
 from camoe.profiling.operation_counter import OperationCounter
@@ -56,6 +56,7 @@ def rates(session: Session) -> dict[str, Sample]:
         step()
     contestants: dict[str, Contestant] = {
         "fp32": _product(width, torch.float32),
+        "fp32_highest": _product(width, torch.float32, "highest"),
         "bf16": _product(width, torch.bfloat16),
         "passes": partial(torch.sigmoid, torch.randn(numbers)),  # a function costs a CPU more than the memory does
         "recurrence": _recurrence(states),
@@ -64,6 +65,7 @@ def rates(session: Session) -> dict[str, Sample]:
     flops, entries = 2 * ROWS * width**2, states[0] * states[1] * states[2] * states[3] ** 2
     amounts: dict[str, tuple[float, str]] = {
         "fp32": (flops, "FLOP/s"),
+        "fp32_highest": (flops, "FLOP/s"),
         "bf16": (flops, "FLOP/s"),
         "passes": (2 * 4 * numbers, "bytes/s"),
         "recurrence": ((FORWARD_SLOTS + BACKWARD_SLOTS) * entries, "multiply-adds/s"),
@@ -77,11 +79,12 @@ def rates(session: Session) -> dict[str, Sample]:
     return {**figures, "memory": memory}
 
 
-def _product(width: int, dtype: torch.dtype) -> Contestant:
+def _product(width: int, dtype: torch.dtype, precision: str | None = None) -> Contestant:
+    """precision: of kernel.matmul_precision; None: what a run of this size chooses."""
     left, right = torch.randn(ROWS, width).to(dtype), torch.randn(width, width).to(dtype)
 
     def product() -> None:
-        with products_of_a_run(ROWS, width):
+        with matmul_precision(precision) if precision else products_of_a_run(ROWS, width):
             left @ right
 
     return product

@@ -32,6 +32,7 @@ class Figure:
 class DeviceKind:
     """memory: bytes. fp32, bf16: FLOP/s of matrix products. passes: bytes/s of operations that go through memory.
 
+    fp32_highest: FLOP/s of fp32 products where matmul precision `highest` computes them in another library, on CPUs.
     recurrence: multiply-adds/s of WKV-7, forward and backward. operation: operations/s that the host starts; where the
     device runs `ahead` false, they add to its own time. node, network: bytes/s that one device sends while all of a
     node, or of several nodes, take part; None where one device is all there is.
@@ -45,6 +46,7 @@ class DeviceKind:
     passes: Figure
     recurrence: Figure
     operation: Figure
+    fp32_highest: Figure | None = None
     node: Figure | None = None
     network: Figure | None = None
 
@@ -81,7 +83,7 @@ def _measured(file: Path) -> tuple[Mapping[str, str], dict[str, float]]:
     return content["machine"], figures
 
 
-_RATES = ("fp32", "bf16", "passes", "recurrence", "operation")
+_RATES = ("fp32", "fp32_highest", "bf16", "passes", "recurrence", "operation")
 _SHEET = "data sheet (SXM), dense"
 _HOST = Figure(None, 1.5e5, "assumed: eager PyTorch, about 7 us per operation")
 _TARGET = "target of the wkv7_cuda benchmark: B8 T4096 H16 N64 in 2 ms on H200"

@@ -16,7 +16,8 @@ from camoe.profiling.run_plan import LayoutPlan, MicroBatchCost, RunPlan
 from camoe.profiling.sharding_plan import USABLE
 from camoe.tracking.short_number import short_number
 
-UNITS = {"fp32": "FLOP/s", "bf16": "FLOP/s", "recurrence": "multiply-adds/s", "operation": "operations/s"}
+PRODUCTS = dict.fromkeys(("fp32", "fp32_highest", "bf16"), "FLOP/s")
+UNITS = {**PRODUCTS, "recurrence": "multiply-adds/s", "operation": "operations/s"}
 
 
 def plan_report(plan: RunPlan) -> list[RenderableType]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from camoe.config import RunConfig
+from camoe.kernels.matmul_precision import ProductSize, choose_matmul_precision
 from camoe.profiling.device_kinds import DeviceKind
 from camoe.profiling.operation_counter import Operations
 from camoe.profiling.simulated_step import SimulatedStep
@@ -42,10 +43,14 @@ class Seconds:
 
 @dataclass(frozen=True)
 class MicroBatchWork:
-    """Forward and backward pass of one micro-batch. recurrence: multiply-adds of it that operations do not show."""
+    """Forward and backward pass of one micro-batch. recurrence: multiply-adds of it that operations do not show.
+
+    highest: whether a CPU computes its fp32 products with matmul precision `highest`.
+    """
 
     operations: Operations
     recurrence: float
+    highest: bool = False
 
     @classmethod
     def of(cls, run: SimulatedStep, config: RunConfig) -> MicroBatchWork:
@@ -53,7 +58,8 @@ class MicroBatchWork:
         slots = FORWARD_SLOTS * (1 + (config.train.recompute != "none")) + BACKWARD_SLOTS
         model, tokens = config.model, config.train.micro_batch * config.train.ctx_len
         entries = tokens * model.n_embd * model.head_size * len(model.rwkv_layers)
-        return cls(run.operations(), 0.0 if run.recurrence_seen else slots * entries)
+        chosen = choose_matmul_precision(config.kernel.matmul_precision, "cpu", ProductSize(tokens, model.n_embd))
+        return cls(run.operations(), 0.0 if run.recurrence_seen else slots * entries, chosen.name == "highest")
 
     @property
     def flops(self) -> int:
@@ -62,11 +68,12 @@ class MicroBatchWork:
 
     def seconds(self, device: DeviceKind) -> Seconds:
         """On one device."""
+        fp32 = device.fp32_highest if self.highest and device.fp32_highest else device.fp32
         products = passes = 0.0
         for operation, count in self.operations.items():
             through_memory = operation.n_bytes / device.passes.achieved
             if operation.flops:
-                rate = (device.bf16 if operation.half else device.fp32).achieved
+                rate = (device.bf16 if operation.half else fp32).achieved
                 products += count * max(operation.flops / rate, through_memory)
             else:
                 passes += count * through_memory

@@ -61,7 +61,7 @@ def test_this_machine_must_have_been_measured(tmp_path: Path) -> None:
     assert missing.returncode == 2
     assert missing.stderr.startswith("job.plan.measured: outputs/benchmarks/performance.json does not hold")
     assert missing.stderr.count("\n") == 1
-    names = ("fp32", "bf16", "passes", "recurrence", "operation", "memory")
+    names = ("fp32", "fp32_highest", "bf16", "passes", "recurrence", "operation", "memory")
     figures = {name: {"values": [1e9, 3e9, 2e9]} for name in names}
     machine = {"GPU": "none", "date": "today", "threads": "1", "CPU": "one"}
     (tmp_path / "rates.json").write_text(json.dumps({"machine": machine, "rows": [{"row": ROW, "figures": figures}]}))

@@ -148,6 +148,20 @@ def test_an_operation_takes_what_bounds_it(operation: Operation, seconds: float)
     assert work.seconds(replace(H200, ahead=False)).total == pytest.approx(seconds + 1 / H200.operation.achieved)
 
 
+def test_products_of_a_library_of_their_own_take_its_time() -> None:
+    slow = replace(H200, fp32_highest=replace(H200.fp32, achieved=H200.fp32.achieved / 4))
+    product = Operations({Operation(int(H200.fp32.achieved), half=False, n_bytes=0): 1})
+    seconds = {highest: MicroBatchWork(product, 0.0, highest).seconds(slow).products for highest in (False, True)}
+    assert seconds == {False: pytest.approx(1.0), True: pytest.approx(4.0)}
+    assert MicroBatchWork(product, 0.0, highest=True).seconds(H200).products == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_the_library_is_the_one_that_the_run_chooses(precision: str) -> None:
+    config = small_run("calibrated", kernel={"matmul_precision": precision}, **SHAPE)
+    assert RunPlan(config, H200, 1, 8).micro_batch(2).work.highest == (precision == "highest")
+
+
 def test_json_says_what_the_report_says(plan: RunPlan) -> None:
     content = json.loads(as_json(plan))
     assert content["chosen"] == plan.best.layout.name  # type: ignore[union-attr]
