@@ -28,7 +28,7 @@ class Figure:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeviceKind:
     """memory: bytes. fp32, bf16: FLOP/s of matrix products. passes: bytes/s of operations that go through memory.
 
@@ -42,11 +42,11 @@ class DeviceKind:
     memory: int
     ahead: bool
     fp32: Figure
+    fp32_highest: Figure | None = None
     bf16: Figure
     passes: Figure
     recurrence: Figure
     operation: Figure
-    fp32_highest: Figure | None = None
     node: Figure | None = None
     network: Figure | None = None
 
