@@ -23,6 +23,7 @@ from camoe.data.answer_records import AnswerRecords, answer_records
 from camoe.data.answer_rows import PackedRows
 from camoe.data.cache_folder import being_made
 from camoe.data.chat_template import encode_dialogues
+from camoe.data.flushed import flush_to_disk
 from camoe.data.packed_parts import PackedParts
 from camoe.data.packing import QUANTILES
 from camoe.data.progress import ProgressBar
@@ -157,6 +158,7 @@ def _save(cache: Path, packed: dict[Split, PackedRows], statistics: dict[str, An
     text = json.dumps({**statistics, "rows_per_item": packed["train"].rows_per_item})
     with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".partial", delete=False) as file:
         np.savez(file, statistics=np.array(text), **arrays)
+    flush_to_disk(Path(file.name))
     os.replace(file.name, cache)
 
 

@@ -67,7 +67,7 @@ def place(config: KernelConfig, run: RunConfig, *, one_token: bool = False) -> P
     threads_reason = "kernel.threads" if config.threads else "torch's own choice"
     backend = choose_backend(config.wkv, name, config.fast_math)
     dispatch = choose_dispatch(config.dispatch, name, run.train.precision, row_widths(run))
-    matmul = choose_matmul_precision(config.matmul_precision, name, product_size(run, one_token=one_token))
+    matmul = choose_matmul_precision(config.matmul_precision, name, ProductSize.of_run(run, one_token=one_token))
     torch.set_float32_matmul_precision(matmul.name)
     allocator = choose_allocator(config.allocator)
     return Placement(
@@ -90,8 +90,3 @@ def row_widths(run: RunConfig) -> tuple[int, ...]:
     hidden = [experts.hidden_width(kind, model.n_embd) for kind in WITH_HIDDEN if experts.has(kind)]
     widths = (model.n_embd, *hidden)
     return (*widths, model.prefix_len * model.low_rank) if experts.transformer_prefix else widths
-
-
-def product_size(run: RunConfig, *, one_token: bool = False) -> ProductSize:
-    """The most frequent product of a job that reads whole micro-batches, or that generates token by token."""
-    return ProductSize(1 if one_token else run.train.micro_batch * run.train.ctx_len, run.model.n_embd)

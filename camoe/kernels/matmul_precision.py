@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from camoe.config import RunConfig
+
 PRECISIONS = ("highest", "high", "medium")
 ACCURATE = 1e-6  # relative error of a product that float32 explains
 # Measured on AMD Zen 4, whole training steps: equal at 2^24 multiply-adds per product, 1.06x at 2^27, 1.18x at 2^28.
@@ -36,6 +38,11 @@ class ProductSize:
 
     rows: int
     width: int
+
+    @classmethod
+    def of_run(cls, run: RunConfig, *, one_token: bool = False) -> ProductSize:
+        """Of a job that reads whole micro-batches, or that generates token by token."""
+        return cls(1 if one_token else run.train.micro_batch * run.train.ctx_len, run.model.n_embd)
 
     @property
     def multiply_adds(self) -> int:

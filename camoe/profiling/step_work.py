@@ -58,7 +58,7 @@ class MicroBatchWork:
         slots = FORWARD_SLOTS * (1 + (config.train.recompute != "none")) + BACKWARD_SLOTS
         model, tokens = config.model, config.train.micro_batch * config.train.ctx_len
         entries = tokens * model.n_embd * model.head_size * len(model.rwkv_layers)
-        chosen = choose_matmul_precision(config.kernel.matmul_precision, "cpu", ProductSize(tokens, model.n_embd))
+        chosen = choose_matmul_precision(config.kernel.matmul_precision, "cpu", ProductSize.of_run(config))
         return cls(run.operations(), 0.0 if run.recurrence_seen else slots * entries, chosen.name == "highest")
 
     @property
